@@ -1,0 +1,3 @@
+module github.com/sixfold-go/sixfold
+
+go 1.26
