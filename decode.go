@@ -1,0 +1,111 @@
+package sixfold
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+	"strings"
+)
+
+// A Codec turns message values into bytes and back. It must be safe for concurrent use.
+type Codec interface {
+	// ContentType is the media type it writes, without parameters ("application/json").
+	ContentType() string
+	Marshal(v any) ([]byte, error)
+	Unmarshal(data []byte, v any) error
+}
+
+// JSON is the codec of encoding/json. It also decodes every "+json" media type, and bodies without a content type.
+var JSON Codec = jsonCodec{}
+
+type jsonCodec struct{}
+
+func (jsonCodec) ContentType() string                { return "application/json" }
+func (jsonCodec) Marshal(v any) ([]byte, error)      { return json.Marshal(v) }
+func (jsonCodec) Unmarshal(data []byte, v any) error { return json.Unmarshal(data, v) }
+
+// ErrUndecodable marks an envelope whose body cannot become its message. It is always Permanent.
+var ErrUndecodable = errors.New("the body cannot be decoded")
+
+type codecsKey struct{}
+
+// WithCodecs makes cs known to Decode below ctx, before JSON, which is always known.
+func WithCodecs(ctx context.Context, cs ...Codec) context.Context {
+	if len(cs) == 0 {
+		return ctx
+	}
+	return context.WithValue(ctx, codecsKey{}, cs)
+}
+
+// Decode makes the message M of env. The codec is chosen by the envelope's content type, a body of a former
+// form is brought to the present one first, and a value that never left the process is answered as it is.
+// An error wraps ErrUndecodable and is Permanent.
+func Decode[M Message](ctx context.Context, env *Envelope) (m M, err error) {
+	if v, ok := env.message.(M); ok {
+		return v, nil
+	}
+	body, err := present(m, env)
+	if err != nil {
+		return m, Permanent(fmt.Errorf("sixfold: decode %s %s: %w: %w", quote(env.Type), quote(env.ID), ErrUndecodable, err))
+	}
+	c, err := codecFor(ctx, env.ContentType)
+	if err != nil {
+		return m, Permanent(fmt.Errorf("sixfold: decode %s %s: %w: %w", quote(env.Type), quote(env.ID), ErrUndecodable, err))
+	}
+	if err := c.Unmarshal(body, &m); err != nil {
+		return m, Permanent(fmt.Errorf("sixfold: decode %s %s: %w: %w", quote(env.Type), quote(env.ID), ErrUndecodable, err))
+	}
+	return m, nil
+}
+
+// present applies the upcasters of M's history from the form called env.Type on.
+func present(m Message, env *Envelope) ([]byte, error) {
+	name := m.MessageName()
+	if env.Type == name {
+		return env.Body, nil
+	}
+	body, found := env.Body, false
+	for _, f := range historyOf(m) {
+		found = found || f.Name == env.Type
+		if !found || f.Upcast == nil {
+			continue
+		}
+		var err error
+		if body, err = f.Upcast(body); err != nil {
+			return nil, fmt.Errorf("upcast from %s: %w", quote(f.Name), err)
+		}
+	}
+	if !found {
+		return nil, fmt.Errorf("the message is a %s, not a %s nor a former form of it", quote(env.Type), quote(name))
+	}
+	return body, nil
+}
+
+func historyOf(m Message) []Former {
+	if e, ok := m.(Evolved); ok {
+		return e.MessageHistory()
+	}
+	return nil
+}
+
+func codecFor(ctx context.Context, contentType string) (Codec, error) {
+	if contentType == "" || contentType == "application/json" {
+		return JSON, nil
+	}
+	media, _, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		return nil, fmt.Errorf("content type %s: %w", quote(contentType), err)
+	}
+	cs, _ := ctx.Value(codecsKey{}).([]Codec)
+	for _, c := range cs {
+		if c.ContentType() == media {
+			return c, nil
+		}
+	}
+	if media == "application/json" || strings.HasSuffix(media, "+json") {
+		return JSON, nil
+	}
+	return nil, fmt.Errorf("no codec for content type %s; give one in the consumer's options", quote(contentType))
+}

@@ -1,0 +1,74 @@
+package sixfold
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// An Envelope is a message on its way: its attributes and its body, as bytes that nothing between the producer
+// and the handler changes. The attributes are those of CloudEvents 1.0; package cloudevents has the mapping.
+//
+// An envelope belongs to whoever made it until it is handed over (published, sent, passed to a handler); after
+// that nobody may change it. Printing one shows the length of its body, never a byte of it.
+type Envelope struct {
+	// ID is unique for its Source. Those made here are UUIDs of version 7; from the wire, any string up to 255 bytes.
+	ID string
+	// Source names the producer: a URI reference, often the service's name.
+	Source string
+	// Type is the message's wire name.
+	Type string
+	// Subject says what the message is about, in the producer's terms. Optional.
+	Subject string
+	// Key keeps messages in order: those with the same key arrive in the order of their publishing. Optional.
+	Key string
+	// Time is the producer's clock at publishing, in UTC.
+	Time time.Time
+	// ContentType says how Body is encoded ("application/json").
+	ContentType string
+	// CorrelationID is shared by everything that came of one first message.
+	CorrelationID string
+	// CausationID is the ID of the message whose handler published this one.
+	CausationID string
+	// TraceParent and TraceState are the W3C trace context of the publisher.
+	TraceParent, TraceState string
+	// Expires is the instant after which no handler should run any more. Zero: never.
+	Expires time.Time
+	// ReplyTo says where an answer is expected. It is a hint from the sender and grants nothing.
+	ReplyTo string
+	// Sequence orders the envelopes of one outbox partition ("<partition>/<seq>"); the relay sets it, and a driver
+	// can restore order with it after a redelivery.
+	Sequence string
+	// Headers are the user's own. Nil when there are none.
+	Headers map[string]string
+	// Body is the payload. Nil (no payload) and empty are different and both legal.
+	Body []byte
+
+	message any
+}
+
+// Message is the value itself where the envelope never left the process (in a mediator), else nil.
+func (e *Envelope) Message() any { return e.message }
+
+// String describes the envelope without its body and its headers' values.
+func (e *Envelope) String() string {
+	if e == nil {
+		return "<nil envelope>"
+	}
+	return fmt.Sprintf("%s id=%s key=%q body=%d bytes", e.Type, e.ID, e.Key, len(e.Body))
+}
+
+// GoString is String, so that %#v shows no body either.
+func (e *Envelope) GoString() string { return e.String() }
+
+// Format prints String for every verb, so that no verb shows a body, also not for an Envelope value's fields.
+func (e Envelope) Format(f fmt.State, _ rune) { fmt.Fprint(f, (&e).String()) }
+
+// LogValue implements slog.LogValuer: id, type, key and the body's length.
+func (e *Envelope) LogValue() slog.Value {
+	if e == nil {
+		return slog.StringValue("<nil envelope>")
+	}
+	return slog.GroupValue(slog.String("id", e.ID), slog.String("type", e.Type), slog.String("key", e.Key),
+		slog.Int("body_bytes", len(e.Body)))
+}
