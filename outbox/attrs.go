@@ -1,0 +1,261 @@
+package outbox
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/sixfold-go/sixfold"
+)
+
+// Attributes of a row that are no columns of their own are one JSON object, so that other writers can make it and
+// people can read it: CloudEvents names with string values, the user's headers as an object "headers", and
+// "mustreach": true where an unroutable message is a failure. Only "type" is required.
+
+// EncodeAttrs writes the attributes of env for Row.Attrs.
+func EncodeAttrs(env *sixfold.Envelope, mustReach bool) []byte {
+	b := make([]byte, 0, 256)
+	b = append(b, `{"type":`...)
+	b = appendString(b, env.Type)
+	attr := func(name, v string) {
+		if v != "" {
+			b = append(append(append(b, ',', '"'), name...), '"', ':')
+			b = appendString(b, v)
+		}
+	}
+	attr("source", env.Source)
+	attr("subject", env.Subject)
+	if !env.Time.IsZero() {
+		b = append(b, `,"time":"`...)
+		b = env.Time.UTC().AppendFormat(b, time.RFC3339Nano)
+		b = append(b, '"')
+	}
+	attr("datacontenttype", env.ContentType)
+	attr("correlationid", env.CorrelationID)
+	attr("causationid", env.CausationID)
+	attr("traceparent", env.TraceParent)
+	attr("tracestate", env.TraceState)
+	if !env.Expires.IsZero() {
+		b = append(b, `,"expirytime":"`...)
+		b = env.Expires.UTC().AppendFormat(b, time.RFC3339Nano)
+		b = append(b, '"')
+	}
+	attr("replyto", env.ReplyTo)
+	if mustReach {
+		b = append(b, `,"mustreach":true`...)
+	}
+	if len(env.Headers) > 0 {
+		b = append(b, `,"headers":{`...)
+		first := true
+		for k, v := range env.Headers {
+			if !first {
+				b = append(b, ',')
+			}
+			first = false
+			b = appendString(b, k)
+			b = append(b, ':')
+			b = appendString(b, v)
+		}
+		b = append(b, '}')
+	}
+	return append(b, '}')
+}
+
+// appendString appends s as a JSON string. Everything that may stand unescaped does, so that reading it back is a copy.
+func appendString(b []byte, s string) []byte {
+	b = append(b, '"')
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		case c < ' ':
+			b = append(b, `\u00`...)
+			b = append(b, "0123456789abcdef"[c>>4], "0123456789abcdef"[c&15])
+		default:
+			b = append(b, c)
+		}
+	}
+	return append(b, '"')
+}
+
+// DecodeAttrs reads what EncodeAttrs or another writer wrote, into env. It is strict about types and lenient about
+// unknown attributes, which a newer version may have written.
+func DecodeAttrs(attrs []byte, env *sixfold.Envelope) (mustReach bool, err error) {
+	if ok, must := decodePlain(attrs, env); ok {
+		return must, nil
+	}
+	return decodeAny(attrs, env)
+}
+
+type jsonAttrs struct {
+	Type            string            `json:"type"`
+	Source          string            `json:"source"`
+	Subject         string            `json:"subject"`
+	Time            string            `json:"time"`
+	DataContentType string            `json:"datacontenttype"`
+	CorrelationID   string            `json:"correlationid"`
+	CausationID     string            `json:"causationid"`
+	TraceParent     string            `json:"traceparent"`
+	TraceState      string            `json:"tracestate"`
+	ExpiryTime      string            `json:"expirytime"`
+	ReplyTo         string            `json:"replyto"`
+	MustReach       bool              `json:"mustreach"`
+	Headers         map[string]string `json:"headers"`
+}
+
+// decodeAny takes every JSON object, at the price of encoding/json.
+func decodeAny(attrs []byte, env *sixfold.Envelope) (bool, error) {
+	var a jsonAttrs
+	if !utf8.Valid(attrs) {
+		return false, errors.New("outbox: read attributes: they are not valid UTF-8")
+	}
+	if err := json.Unmarshal(attrs, &a); err != nil {
+		return false, fmt.Errorf("outbox: read attributes: %w", err)
+	}
+	if a.Type == "" {
+		return false, errors.New(`outbox: read attributes: "type" is missing; write {"type": "<message name>"}`)
+	}
+	for _, t := range []struct {
+		text string
+		to   *time.Time
+	}{{a.Time, &env.Time}, {a.ExpiryTime, &env.Expires}} {
+		if t.text == "" {
+			continue
+		}
+		at, err := time.Parse(time.RFC3339Nano, t.text)
+		if err != nil {
+			return false, fmt.Errorf("outbox: read attributes: time %s is not of RFC 3339", strconv.Quote(t.text[:min(64, len(t.text))]))
+		}
+		*t.to = at.UTC()
+	}
+	env.Type, env.Source, env.Subject, env.ContentType = a.Type, a.Source, a.Subject, a.DataContentType
+	env.CorrelationID, env.CausationID, env.TraceParent, env.TraceState = a.CorrelationID, a.CausationID, a.TraceParent, a.TraceState
+	env.ReplyTo, env.Headers = a.ReplyTo, a.Headers
+	return a.MustReach, nil
+}
+
+// decodePlain takes the form that EncodeAttrs writes, without escapes and white space, in a fraction of the time.
+// It answers false, having promised nothing about env, for all else.
+func decodePlain(b []byte, env *sixfold.Envelope) (ok, mustReach bool) {
+	if len(b) < 2 || b[0] != '{' || b[len(b)-1] != '}' || slices.Contains(b, '\\') || !utf8.Valid(b) {
+		return false, false
+	}
+	text := string(b) // one copy, of which all attributes are parts
+	var headers map[string]string
+	i := 1
+	for {
+		name, next, ok := plainString(text, i)
+		if !ok || next >= len(text) || text[next] != ':' {
+			return false, false
+		}
+		i = next + 1
+		switch {
+		case name == "mustreach":
+			if len(text) < i+4 || text[i:i+4] != "true" {
+				return false, false
+			}
+			mustReach = true
+			i += 4
+		case name == "headers":
+			if headers, i, ok = plainHeaders(text, i); !ok {
+				return false, false
+			}
+		default:
+			var v string
+			if v, i, ok = plainString(text, i); !ok || !setAttr(env, name, v) {
+				return false, false
+			}
+		}
+		if i >= len(text) {
+			return false, false
+		}
+		if text[i] == '}' {
+			env.Headers = headers
+			return i == len(text)-1 && env.Type != "", mustReach
+		}
+		if text[i] != ',' {
+			return false, false
+		}
+		i++
+	}
+}
+
+func plainHeaders(text string, i int) (map[string]string, int, bool) {
+	if i+1 >= len(text) || text[i] != '{' || text[i+1] != '"' {
+		return nil, i, false
+	}
+	headers := make(map[string]string, 4)
+	for i++; ; i++ {
+		k, next, ok := plainString(text, i)
+		if !ok || next >= len(text) || text[next] != ':' {
+			return nil, i, false
+		}
+		v, next, ok := plainString(text, next+1)
+		if !ok || next >= len(text) {
+			return nil, i, false
+		}
+		headers[k] = v
+		if i = next; text[i] == '}' {
+			return headers, i + 1, true
+		}
+		if text[i] != ',' {
+			return nil, i, false
+		}
+	}
+}
+
+// plainString reads the string that begins at i and answers the index behind its closing quote.
+func plainString(text string, i int) (string, int, bool) {
+	if i >= len(text) || text[i] != '"' {
+		return "", i, false
+	}
+	for j := i + 1; j < len(text); j++ {
+		if text[j] == '"' {
+			return text[i+1 : j], j + 1, true
+		}
+		if text[j] < ' ' {
+			return "", i, false
+		}
+	}
+	return "", i, false
+}
+
+func setAttr(env *sixfold.Envelope, name, v string) bool {
+	switch name {
+	case "type":
+		env.Type = v
+	case "source":
+		env.Source = v
+	case "subject":
+		env.Subject = v
+	case "datacontenttype":
+		env.ContentType = v
+	case "correlationid":
+		env.CorrelationID = v
+	case "causationid":
+		env.CausationID = v
+	case "traceparent":
+		env.TraceParent = v
+	case "tracestate":
+		env.TraceState = v
+	case "replyto":
+		env.ReplyTo = v
+	case "time", "expirytime":
+		at, err := time.Parse(time.RFC3339Nano, v)
+		if err != nil {
+			return false
+		}
+		if name == "time" {
+			env.Time = at.UTC()
+		} else {
+			env.Expires = at.UTC()
+		}
+	default:
+		return false
+	}
+	return true
+}

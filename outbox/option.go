@@ -1,0 +1,103 @@
+package outbox
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sixfold-go/sixfold"
+)
+
+// An Option says something about one publish.
+type Option func(*draft)
+
+// draft is a message on its way into rows.
+type draft struct {
+	env       *sixfold.Envelope
+	topic     string
+	idGiven   bool
+	unique    string
+	uniqueFor time.Duration
+	err       error
+}
+
+func (d *draft) fail(format string, args ...any) {
+	d.err = errors.Join(d.err, fmt.Errorf("outbox: %w "+format, append([]any{sixfold.ErrInvalid}, args...)...))
+}
+
+// Key sets the key, in place of the one that the message states.
+func Key(k string) Option { return func(d *draft) { d.env.Key = k } }
+
+// Header adds a header of the user's own.
+func Header(key, value string) Option {
+	return func(d *draft) {
+		if d.env.Headers == nil {
+			d.env.Headers = make(map[string]string, 1)
+		}
+		d.env.Headers[key] = value
+	}
+}
+
+// Headers adds headers of the user's own.
+func Headers(h map[string]string) Option {
+	return func(d *draft) {
+		for k, v := range h {
+			Header(k, v)(d)
+		}
+	}
+}
+
+// Subject says what the message is about.
+func Subject(s string) Option { return func(d *draft) { d.env.Subject = s } }
+
+// ID gives the message an id of the caller's choice, a UUID. A second message of that id to the same destination is
+// refused with ErrDuplicateMessage, for ever, so that a transaction of unknown outcome can be done again.
+func ID(id string) Option {
+	return func(d *draft) {
+		d.idGiven = true
+		d.env.ID = id
+	}
+}
+
+// Unique refuses, with ErrDuplicateMessage, a second message of that key to the same destination until within has
+// passed by the database's clock; 0 is for ever. It goes without ID.
+func Unique(key string, within time.Duration) Option {
+	return func(d *draft) {
+		d.unique, d.uniqueFor = key, within
+		switch {
+		case key == "":
+			d.fail(`unique key "": it is empty; give what must not be there twice`)
+		case len(key) > sixfold.MaxName:
+			d.fail("unique key: it has %d bytes, the limit is %d; use a hash of it", len(key), sixfold.MaxName)
+		case within < 0:
+			d.fail("unique key: it holds for %v; give a positive duration, or 0 for ever", within)
+		}
+	}
+}
+
+// Expires says that no handler should run any more when d has passed.
+func Expires(after time.Duration) Option {
+	return func(d *draft) {
+		if after <= 0 {
+			d.fail("expiry in %v: it is not in the future; give a positive duration", after)
+			return
+		}
+		d.env.Expires = d.env.Time.Add(after)
+	}
+}
+
+// Correlation sets the correlation id, in place of the inherited one.
+func Correlation(id string) Option { return func(d *draft) { d.env.CorrelationID = id } }
+
+// ReplyTo says where an answer is expected.
+func ReplyTo(address string) Option { return func(d *draft) { d.env.ReplyTo = address } }
+
+// Topic sends this one message to the topic of the default transport, whatever the routes say.
+func Topic(topic string) Option {
+	return func(d *draft) {
+		d.topic = topic
+		if err := sixfold.CheckTopic(topic); err != nil {
+			d.err = errors.Join(d.err, err)
+		}
+	}
+}

@@ -1,0 +1,265 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/sixfold-go/sixfold"
+	"github.com/sixfold-go/sixfold/sqltx"
+)
+
+// DefaultMaxBody is the limit of a body in bytes unless Options says otherwise.
+const DefaultMaxBody = 1 << 20
+
+// Options of an Outbox. The zero value is ready to use.
+type Options struct {
+	// Source names the service in every envelope. Default "sixfold".
+	Source string
+	// Codec of bodies. Default sixfold.JSON.
+	Codec sixfold.Codec
+	// MaxBody in bytes. Default DefaultMaxBody; brokers may take less.
+	MaxBody int
+}
+
+// Outbox writes messages. It is immutable and safe for concurrent use.
+type Outbox struct {
+	store  Store
+	writer Writer
+	routes routes
+	opts   Options
+}
+
+// New makes the Outbox of a database with the routes of its messages. It reports every problem at once.
+func New(st Store, opts *Options, rs ...Route) (*Outbox, error) {
+	o := &Outbox{store: st}
+	var errs []error
+	if st == nil {
+		errs = append(errs, errors.New("outbox: the store is nil; pass store.Postgres(…).Outbox() or that of another database"))
+	}
+	if opts != nil {
+		o.opts = *opts
+	}
+	if o.opts.Source == "" {
+		o.opts.Source = "sixfold"
+	}
+	if o.opts.MaxBody == 0 {
+		o.opts.MaxBody = DefaultMaxBody
+	}
+	if o.opts.MaxBody < 0 || o.opts.MaxBody > 16<<20 {
+		errs = append(errs, fmt.Errorf("outbox: MaxBody %d: it is outside 1 to 16 MiB; put large bodies into an object store and send their address", o.opts.MaxBody))
+	}
+	var err error
+	o.routes, err = newRoutes(rs)
+	if err = errors.Join(append(errs, err)...); err != nil {
+		return nil, err
+	}
+	o.writer = st.Writer()
+	return o, nil
+}
+
+// Publish records m in tx and answers its id. The message is sent if and only if tx commits; rolling back to a
+// savepoint before it removes it. Messages of one key arrive in the order of their Publish if tx holds a lock that orders
+// the key's writers (the row of the aggregate, for example) before it publishes.
+//
+// Errors: sixfold.ErrInvalid for a message that may not be sent, ErrNoRoute, ErrDuplicateMessage (tx stays usable), or
+// the database's own, after which tx is at an end as its library says.
+func (o *Outbox) Publish(ctx context.Context, tx sqltx.Tx, m sixfold.Message, opts ...Option) (id string, err error) {
+	if tx.IsZero() {
+		return "", fmt.Errorf("outbox: publish %T: %w", m, sqltx.ErrNoTx)
+	}
+	w, err := o.draft(ctx, m, opts)
+	if err != nil {
+		return "", err
+	}
+	return w.id, o.write(ctx, tx, w)
+}
+
+// Item is a message with its options, for PublishAll.
+type Item struct {
+	message sixfold.Message
+	opts    []Option
+}
+
+// Of makes an Item.
+func Of(m sixfold.Message, opts ...Option) Item { return Item{m, opts} }
+
+// PublishAll is Publish for many messages in one round trip (per 16 MB). It answers their ids in order. A message that
+// may not be sent refuses all of them, before anything is written.
+func (o *Outbox) PublishAll(ctx context.Context, tx sqltx.Tx, items ...Item) (ids []string, err error) {
+	if tx.IsZero() {
+		return nil, fmt.Errorf("outbox: publish: %w", sqltx.ErrNoTx)
+	}
+	var all written
+	var errs []error
+	for i, it := range items {
+		w, err := o.draft(ctx, it.message, it.opts)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("message number %d: %w", i+1, err))
+			continue
+		}
+		ids = append(ids, w.id)
+		all.add(w)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return ids, o.write(ctx, tx, all)
+}
+
+// PublishEnvelope records an envelope that the caller made, as it is, for example one that is forwarded. Its id is the
+// caller's choice, as with ID, and its destination comes from the route of its type, or from the option Topic.
+func (o *Outbox) PublishEnvelope(ctx context.Context, tx sqltx.Tx, env *sixfold.Envelope, opts ...Option) error {
+	if tx.IsZero() {
+		return fmt.Errorf("outbox: publish envelope: %w", sqltx.ErrNoTx)
+	}
+	if err := sixfold.CheckEnvelope(env); err != nil {
+		return err
+	}
+	own := *env
+	w, err := o.rows(&draft{env: &own, idGiven: true}, opts)
+	if err != nil {
+		return err
+	}
+	return o.write(ctx, tx, w)
+}
+
+// Prepare is Publish as SQL and arguments, for a batch of the caller's own. Call Committed after the commit, so that
+// the relay need not wait for its next poll. Messages with ID or Unique, and with several destinations in both tables,
+// cannot be prepared.
+func (o *Outbox) Prepare(ctx context.Context, m sixfold.Message, opts ...Option) (s sqltx.Statement, id string, err error) {
+	w, err := o.draft(ctx, m, opts)
+	if err != nil {
+		return s, "", err
+	}
+	if len(w.broker) > 0 && len(w.local) > 0 {
+		return s, "", fmt.Errorf("outbox: prepare %s: it goes to a broker and to a local consumer, which are two statements; use Publish", m.MessageName())
+	}
+	if len(w.local) > 0 {
+		s, err = o.writer.Prepare(ToLocal, w.local)
+	} else {
+		s, err = o.writer.Prepare(ToBroker, w.broker)
+	}
+	return s, w.id, err
+}
+
+// Committed tells the relays of this process that a transaction which published was committed. Do calls it by itself;
+// without it a relay finds the rows at its next poll.
+func (o *Outbox) Committed() {
+	o.store.Bell(ToBroker).Ring(Now)
+	o.store.Bell(ToLocal).Ring(Now)
+}
+
+// written are the rows of one or more messages.
+type written struct {
+	id            string
+	broker, local []Row
+}
+
+func (w *written) add(more written) {
+	w.broker = append(w.broker, more.broker...)
+	w.local = append(w.local, more.local...)
+}
+
+func (o *Outbox) draft(ctx context.Context, m sixfold.Message, opts []Option) (written, error) {
+	env, err := sixfold.NewEnvelope(ctx, o.opts.Source, o.opts.Codec, m)
+	if err != nil {
+		return written{}, err
+	}
+	d := draft{env: env}
+	return o.rows(&d, opts)
+}
+
+// rows makes one row for each destination.
+func (o *Outbox) rows(d *draft, opts []Option) (w written, err error) {
+	first := d.env.ID
+	for _, opt := range opts {
+		opt(d)
+	}
+	env := d.env
+	if d.idGiven && env.CorrelationID == first {
+		env.CorrelationID = env.ID // the first of a chain is its own correlation
+	}
+	if d.idGiven && d.unique != "" {
+		d.fail("options ID and Unique: both refuse repeats; give one of them")
+	}
+	if len(env.Body) > o.opts.MaxBody {
+		d.fail("body of %s: it has %d bytes, the limit is %d; raise Options.MaxBody, or send the address of the data", env.Type, len(env.Body), o.opts.MaxBody)
+	}
+	if err := errors.Join(d.err, sixfold.CheckEnvelope(env)); err != nil {
+		return w, err
+	}
+	if d.topic != "" {
+		o.row(&w, d, destination{topic: d.topic, mustReach: true})
+	} else {
+		for _, to := range o.routes[env.Type] {
+			o.row(&w, d, to)
+		}
+	}
+	if len(w.broker)+len(w.local) == 0 {
+		return w, fmt.Errorf("%w: %q; give outbox.New a route: outbox.To(\"<topic>\", …) or outbox.ToConsumer(\"<consumer>\", …)", ErrNoRoute, env.Type)
+	}
+	w.id = env.ID
+	return w, nil
+}
+
+func (o *Outbox) row(w *written, d *draft, to destination) {
+	env := d.env
+	r := Row{Partition: partitionFor(env.Key), ID: env.ID, Class: to.class, Topic: to.topic, Key: env.Key,
+		Attrs: EncodeAttrs(env, to.mustReach), Body: env.Body}
+	if d.idGiven || d.unique != "" {
+		kind, what := "id", env.ID
+		if d.unique != "" {
+			kind, what = "key", d.unique
+		}
+		r.Claim = strings.Join([]string{kind, what, to.table.String(), to.class, to.topic}, "\x1f")
+		r.ClaimFor = d.uniqueFor
+	}
+	if to.table == ToLocal {
+		w.local = append(w.local, r)
+	} else {
+		w.broker = append(w.broker, r)
+	}
+}
+
+// write appends the rows and rings the bells.
+func (o *Outbox) write(ctx context.Context, tx sqltx.Tx, w written) error {
+	var refused []string
+	for _, part := range [...]struct {
+		t    Table
+		rows []Row
+	}{{ToBroker, w.broker}, {ToLocal, w.local}} {
+		if len(part.rows) == 0 {
+			continue
+		}
+		dup, _, err := o.writer.Append(ctx, tx, part.t, part.rows, false)
+		if err != nil {
+			return fmt.Errorf("outbox: publish: %w", err)
+		}
+		for _, i := range dup {
+			refused = append(refused, part.rows[i].ID)
+		}
+		o.store.Bell(part.t).Ring(Soon)
+	}
+	return duplicates(refused)
+}
+
+// A DuplicateError says which messages were there before. It matches ErrDuplicateMessage.
+type DuplicateError struct {
+	IDs []string // as they would have been written, one for each destination that refused
+}
+
+func duplicates(ids []string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	return &DuplicateError{ids}
+}
+
+func (e *DuplicateError) Error() string {
+	return fmt.Sprintf("%v: %d of the call, the first with id %.64q; the transaction is usable, and nothing needs to be done if this is a repeat", ErrDuplicateMessage, len(e.IDs), e.IDs[0])
+}
+
+// Is matches ErrDuplicateMessage.
+func (e *DuplicateError) Is(target error) bool { return target == ErrDuplicateMessage }
