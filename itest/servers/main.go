@@ -1,0 +1,37 @@
+package servers
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// Main runs the tests of a package that uses servers, ends the shared server, looks for goroutines that are left, and
+// exits. It is the body of TestMain:
+//
+//	func TestMain(m *testing.M) { servers.Main(m) }
+//
+// More of goleak's options may be given; say at each why it is needed.
+func Main(m *testing.M, leaks ...goleak.Option) {
+	Reexec()
+	code := m.Run()
+	if err := stopShared(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = max(code, 1)
+	}
+	releaseThread()
+	if code == 0 { // a test that failed half-way leaves goroutines, and its own message says more
+		if err := goleak.Find(append(expected(), leaks...)...); err != nil {
+			fmt.Fprintln(os.Stderr, "servers: the tests passed, but left goroutines running; end them before the test returns:", err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// expected are the goroutines that are nobody's fault.
+func expected() []goleak.Option {
+	return nil
+}
