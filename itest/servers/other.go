@@ -28,6 +28,4 @@ func runAs(*exec.Cmd, *account) {}
 
 func resume(*os.Process) {}
 
-func alive(int) bool { return false }
-
 func lockFile(string) (func(), error) { return nil, errPlatform() }

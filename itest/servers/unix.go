@@ -37,12 +37,6 @@ func runAs(cmd *exec.Cmd, u *account) {
 // resume lets a process go on that SIGSTOP stopped.
 func resume(p *os.Process) { _ = p.Signal(syscall.SIGCONT) }
 
-// alive reports whether a process with that id exists, waited for or not.
-func alive(pid int) bool {
-	err := syscall.Kill(pid, 0)
-	return err == nil || errors.Is(err, syscall.EPERM)
-}
-
 // lockFile takes an exclusive lock that other processes respect, and returns what releases it. The kernel releases it too
 // when this process dies.
 func lockFile(path string) (unlock func(), err error) {

@@ -67,7 +67,9 @@ type module struct {
 type modFile struct {
 	Module  struct{ Path string }
 	Require []struct{ Path, Version string }
-	Replace []struct{ Old, New struct{ Path, Version string } }
+	Replace []struct {
+		Old, New struct{ Path, Version string }
+	}
 }
 
 type workFile struct {
