@@ -1,0 +1,50 @@
+package archtest
+
+// An edge allows packages to import packages. Names are paths below the repository's root; "." is the root package itself,
+// a name that ends in "/..." means a package and all below it, and "..." alone means everything.
+type edge struct {
+	from string
+	to   []string
+	why  string
+}
+
+// edges is the whole list of what may import what, top first: imports point only toward the top. What is not here is
+// refused, and so is a package without a row. Tests (_test.go) may import what they like.
+//
+// Two rules stand behind the rows: a transport never sees a store, and a store never sees a broker.
+var edges = []edge{
+	{".", []string{"internal/..."}, "the vocabulary that all others share: it knows none of them"},
+	{"internal/...", []string{"internal/..."}, "helpers of any package, so they may pull in none"},
+	{"sqltx", []string{".", "internal/..."}, "a transaction seen through two methods, usable alone"},
+	{"cloudevents", []string{".", "internal/..."}, "an envelope's form on the wire: it knows the envelope and nothing that carries it"},
+	{"bus", []string{".", "sqltx", "internal/..."}, "the driver's contract and the consumer; with sqltx for what a consumer parks in a database, but no store"},
+	{"outbox", []string{".", "sqltx", "bus", "internal/..."}, "publishes in a transaction and relays to the contract of bus; it declares the store it needs"},
+	{"inbox", []string{".", "sqltx", "bus", "internal/..."}, "wraps handlers of a consumer in a transaction; it declares the store it needs, and knows no outbox"},
+	{"store/...", []string{".", "sqltx", "bus", "outbox", "inbox", "store/...", "internal/..."}, "all SQL: satisfies the interfaces that outbox, inbox and bus declare, and knows no transport"},
+	{"bus/bustest/...", []string{".", "bus", "bus/bustest/...", "transport/memory", "internal/..."}, "the drivers' conformance suite; its broken drivers are built on the in-process one"},
+	{"transport/memory", []string{".", "cloudevents", "bus", "sqltx", "internal/..."}, "a driver: it satisfies bus and knows no store"},
+
+	// Modules of their own.
+	{"transport/nats/...", []string{".", "cloudevents", "bus", "sqltx", "transport/nats/...", "internal/..."}, "a driver: it satisfies bus and knows no store"},
+	{"postgres/...", []string{".", "sqltx", "bus", "outbox", "inbox", "store/...", "postgres/...", "internal/..."}, "what only pgx can do for outbox and store; no broker is involved"},
+	{"itest/...", []string{"..."}, "tests on real servers: never imported by what users build"},
+	{"benchmarks/...", []string{"..."}, "a program: nobody imports it"},
+	{"examples/demo/...", []string{".", "sqltx", "cloudevents", "bus", "outbox", "inbox", "store/...", "transport/memory", "examples/demo/..."}, "the demo on the root module and SQLite only, since every driver linked costs a newcomer minutes of compiling"},
+	{"examples/demo-nats/...", []string{".", "sqltx", "cloudevents", "bus", "outbox", "inbox", "store/...", "transport/memory", "transport/nats", "examples/demo/...", "examples/demo-nats/..."}, "the same demo over NATS"},
+}
+
+// A party says which third-party packages the packages of one module may import themselves, by prefix of the path. What
+// those import in turn is their business, but in the root module, where nothing at all is allowed.
+type party struct {
+	module string
+	allow  []string
+	why    string
+}
+
+// parties has a row for each module that users build. A module without one may import anything.
+var parties = []party{
+	{".", nil, "go get of the root adds nothing to anyone's build"},
+	{"transport/nats", []string{"github.com/nats-io/"}, "split off for the client of NATS, and nothing else"},
+	{"postgres", []string{"github.com/jackc/"}, "split off for pgx, and nothing else"},
+	{"examples/demo", []string{"modernc.org/sqlite"}, "from a fresh clone to a report in a minute and a half"},
+}
