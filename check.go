@@ -3,6 +3,8 @@ package sixfold
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -70,9 +72,9 @@ func CheckHeaders(h map[string]string) error {
 	}
 	var errs []error
 	size := 0
-	for k, v := range h {
-		size += len(k) + len(v)
-		if err := checkHeader(k, v); err != nil {
+	for _, k := range slices.Sorted(maps.Keys(h)) { // so that the text is the same each time
+		size += len(k) + len(h[k])
+		if err := checkHeader(k, h[k]); err != nil {
 			errs = append(errs, err)
 		}
 	}

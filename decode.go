@@ -13,7 +13,9 @@ import (
 type Codec interface {
 	// ContentType is the media type it writes, without parameters ("application/json").
 	ContentType() string
+	// Marshal must not keep the result.
 	Marshal(v any) ([]byte, error)
+	// Unmarshal must not keep data. Its errors are logged, so they must not quote it.
 	Unmarshal(data []byte, v any) error
 }
 
@@ -22,16 +24,23 @@ var JSON Codec = jsonCodec{}
 
 type jsonCodec struct{}
 
-func (jsonCodec) ContentType() string                { return "application/json" }
-func (jsonCodec) Marshal(v any) ([]byte, error)      { return json.Marshal(v) }
-func (jsonCodec) Unmarshal(data []byte, v any) error { return json.Unmarshal(data, v) }
+func (jsonCodec) ContentType() string           { return "application/json" }
+func (jsonCodec) Marshal(v any) ([]byte, error) { return json.Marshal(v) }
+
+func (jsonCodec) Unmarshal(data []byte, v any) error {
+	if err := json.Unmarshal(data, v); err != nil {
+		return bodyError{err}
+	}
+	return nil
+}
 
 // ErrUndecodable marks an envelope whose body cannot become its message. It is always Permanent.
 var ErrUndecodable = errors.New("the body cannot be decoded")
 
 type codecsKey struct{}
 
-// WithCodecs makes cs known to Decode below ctx, before JSON, which is always known.
+// WithCodecs makes cs known to Decode below ctx, before JSON, which is always known. The first with the content type
+// is used.
 func WithCodecs(ctx context.Context, cs ...Codec) context.Context {
 	if len(cs) == 0 {
 		return ctx
@@ -43,6 +52,9 @@ func WithCodecs(ctx context.Context, cs ...Codec) context.Context {
 // form is brought to the present one first, and a value that never left the process is answered as it is.
 // An error wraps ErrUndecodable and is Permanent.
 func Decode[M Message](ctx context.Context, env *Envelope) (m M, err error) {
+	if env == nil {
+		return m, Permanent(fmt.Errorf("sixfold: decode: %w: the envelope is nil; pass the one that the handler was given", ErrUndecodable))
+	}
 	if v, ok := env.message.(M); ok {
 		return v, nil
 	}
@@ -74,7 +86,7 @@ func present(m Message, env *Envelope) ([]byte, error) {
 		}
 		var err error
 		if body, err = f.Upcast(body); err != nil {
-			return nil, fmt.Errorf("upcast from %s: %w", quote(f.Name), err)
+			return nil, fmt.Errorf("upcast from %s: %w", quote(f.Name), hideBody(err))
 		}
 	}
 	if !found {
@@ -91,16 +103,19 @@ func historyOf(m Message) []Former {
 }
 
 func codecFor(ctx context.Context, contentType string) (Codec, error) {
-	if contentType == "" || contentType == "application/json" {
-		return JSON, nil
+	media := contentType
+	if media == "" {
+		media = "application/json"
 	}
-	media, _, err := mime.ParseMediaType(contentType)
-	if err != nil {
-		return nil, fmt.Errorf("content type %s: %w", quote(contentType), err)
+	if media != "application/json" {
+		var err error
+		if media, _, err = mime.ParseMediaType(contentType); err != nil {
+			return nil, fmt.Errorf("content type %s: %w", quote(contentType), err)
+		}
 	}
 	cs, _ := ctx.Value(codecsKey{}).([]Codec)
 	for _, c := range cs {
-		if c.ContentType() == media {
+		if c != nil && strings.EqualFold(c.ContentType(), media) {
 			return c, nil
 		}
 	}

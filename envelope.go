@@ -10,7 +10,8 @@ import (
 // and the handler changes. The attributes are those of CloudEvents 1.0; package cloudevents has the mapping.
 //
 // An envelope belongs to whoever made it until it is handed over (published, sent, passed to a handler); after
-// that nobody may change it. Printing one shows the length of its body, never a byte of it.
+// that nobody may change it. Printing one shows the length of its body, never a byte of it. Package fmt calls
+// no methods on unexported fields, though: a type that keeps an envelope in one needs a String method of its own.
 type Envelope struct {
 	// ID is unique for its Source. Those made here are UUIDs of version 7; from the wire, any string up to 255 bytes.
 	ID string
@@ -55,7 +56,7 @@ func (e *Envelope) String() string {
 	if e == nil {
 		return "<nil envelope>"
 	}
-	return fmt.Sprintf("%s id=%s key=%q body=%d bytes", e.Type, e.ID, e.Key, len(e.Body))
+	return fmt.Sprintf("%s id=%s key=%s body=%d bytes", quote(e.Type), quote(e.ID), quote(e.Key), len(e.Body))
 }
 
 // GoString is String, so that %#v shows no body either.
@@ -71,4 +72,14 @@ func (e *Envelope) LogValue() slog.Value {
 	}
 	return slog.GroupValue(slog.String("id", e.ID), slog.String("type", e.Type), slog.String("key", e.Key),
 		slog.Int("body_bytes", len(e.Body)))
+}
+
+// MarshalJSON refuses, so that neither a log in JSON shows a body nor a second form of the wire comes into being.
+func (e Envelope) MarshalJSON() ([]byte, error) {
+	return nil, invalid("envelope %s: it has no JSON form of its own; encode it with package cloudevents", quote(e.ID))
+}
+
+// UnmarshalJSON refuses, as MarshalJSON does.
+func (e *Envelope) UnmarshalJSON([]byte) error {
+	return invalid("envelope: it has no JSON form of its own; decode it with package cloudevents")
 }

@@ -82,7 +82,7 @@ func quote(s string) string {
 		return strconv.Quote(s)
 	}
 	cut := 61
-	for cut > 0 && !utf8.RuneStart(s[cut]) {
+	for cut > 61-utf8.UTFMax && !utf8.RuneStart(s[cut]) {
 		cut--
 	}
 	return strconv.Quote(s[:cut]) + "…"

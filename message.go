@@ -25,8 +25,8 @@ type Evolved interface {
 
 // Former is one past form of a message.
 type Former struct {
-	// Name is the wire name it had. It may be the present name only if no other form has that name: two bodies
-	// under one name cannot be told apart.
+	// Name is the wire name it had: neither the present name nor that of another form, since two bodies under one
+	// name cannot be told apart. Who changes a body so that old copies need an Upcast changes the name as well.
 	Name string
 	// Upcast turns a body of this form into a body of the next one (the present one, for the last in the list).
 	// It must not modify body. Nil means that only the name changed.

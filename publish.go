@@ -3,7 +3,6 @@ package sixfold
 import (
 	"context"
 	"errors"
-	"fmt"
 	"reflect"
 	"time"
 )
@@ -26,7 +25,7 @@ func NewEnvelope(ctx context.Context, source string, c Codec, m Message) (*Envel
 	}
 	body, err := c.Marshal(m)
 	if err != nil {
-		return nil, fmt.Errorf("sixfold: encode %s: %w", quote(name), errors.Join(ErrInvalid, err))
+		return nil, invalid("message %s: it cannot be encoded: %w; change the value, or give the type a form that its codec knows", quote(name), err)
 	}
 	env := &Envelope{ID: NewID(), Source: source, Type: name, Time: time.Now().UTC().Round(0), ContentType: c.ContentType(), Body: body}
 	if k, ok := m.(Keyed); ok {
@@ -43,39 +42,45 @@ func CheckEnvelope(env *Envelope) error {
 		return invalid("envelope: it is nil")
 	}
 	_, iderr := ParseID(env.ID)
-	var exp error
-	if y := env.Expires.Year(); !env.Expires.IsZero() && (y < 1970 || y > 9999) {
-		exp = invalid("expiry %v: the year is outside 1970 to 9999; check the unit of the duration", env.Expires)
-	}
-	if iderr == nil && exp == nil && plain(env) {
+	timeerr := errors.Join(checkTime("time", env.Time), checkTime("expiry", env.Expires))
+	if iderr == nil && timeerr == nil && plain(env) {
 		return nil
 	}
-	return errors.Join(iderr, exp, CheckMessageName(env.Type), checkText("source", env.Source), checkText("subject", env.Subject),
+	return errors.Join(iderr, timeerr, CheckMessageName(env.Type), checkText("source", env.Source), checkText("subject", env.Subject),
 		checkText("key", env.Key), checkText("content type", env.ContentType), checkText("correlation id", env.CorrelationID),
 		checkText("causation id", env.CausationID), checkText("reply address", env.ReplyTo),
 		checkText("traceparent", env.TraceParent), checkTraceState(env.TraceState), CheckHeaders(env.Headers))
 }
 
-func checkTraceState(s string) error {
-	if len(s) <= 512 { // the least that W3C Trace Context asks everybody to carry
-		return nil
+// checkTime says why t cannot travel: RFC 3339 has years of four digits only. Zero means not given.
+func checkTime(what string, t time.Time) error {
+	if y := t.UTC().Year(); !t.IsZero() && (y < 1970 || y > 9999) {
+		return invalid("%s %v: the year is outside 1970 to 9999; check the unit of the duration", what, t)
 	}
-	return invalid("tracestate: it has %d bytes, the limit is 512", len(s))
+	return nil
 }
 
 // plain is the quick way through CheckEnvelope for nearly all envelopes.
 func plain(e *Envelope) bool {
-	if len(e.Headers) != 0 || len(e.TraceState) > 512 || CheckMessageName(e.Type) != nil {
+	if len(e.Headers) != 0 || checkTraceState(e.TraceState) != nil || CheckMessageName(e.Type) != nil {
 		return false
 	}
 	for _, s := range [...]string{e.Source, e.Subject, e.Key, e.ContentType, e.CorrelationID, e.CausationID, e.ReplyTo, e.TraceParent} {
-		if len(s) > MaxName {
+		if !isPlain(s) {
 			return false
 		}
-		for i := 0; i < len(s); i++ {
-			if s[i] < ' ' || s[i] >= 0x7f {
-				return false
-			}
+	}
+	return true
+}
+
+// isPlain reports whether s is short printable ASCII, which no rule about text attributes refuses.
+func isPlain(s string) bool {
+	if len(s) > MaxName {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] >= 0x7f {
+			return false
 		}
 	}
 	return true

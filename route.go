@@ -20,7 +20,7 @@ type Route struct {
 	// Batch handles several envelopes at once, or is nil. Handle is then used for single envelopes, and for each
 	// envelope of a batch that failed.
 	Batch BatchHandler
-	// BatchSize bounds a batch; 0 means 50.
+	// BatchSize bounds a batch, at most 10,000; 0 means 50.
 	BatchSize int
 	// MaxConcurrent bounds how many handlers of this route run at once in one consumer; 0 means no bound of its own.
 	MaxConcurrent int
@@ -29,11 +29,14 @@ type Route struct {
 	err error
 }
 
+// maxBatch bounds what one transaction of a handler holds.
+const maxBatch = 10_000
+
 // On makes a Route from a typed handler; M is inferred.
 func On[M Message](h func(ctx context.Context, m M) error) Route {
 	r := RouteOf[M]()
 	if h == nil {
-		return r.Refuse(fmt.Errorf("sixfold: route %s: the handler is nil; pass a func(context.Context, %s) error", r.Name, reflect.TypeFor[M]()))
+		return r.Refuse(invalid("route %s: the handler is nil; pass a func(context.Context, %s) error", quote(r.Name), reflect.TypeFor[M]()))
 	}
 	r.Handle = func(ctx context.Context, env *Envelope) error {
 		m, err := Decode[M](ctx, env)
@@ -49,7 +52,7 @@ func On[M Message](h func(ctx context.Context, m M) error) Route {
 func Raw(h Handler) Route {
 	r := Route{Handle: h}
 	if h == nil {
-		return r.Refuse(errors.New("sixfold: raw route: the handler is nil; pass a func(context.Context, *sixfold.Envelope) error"))
+		return r.Refuse(invalid("raw route: the handler is nil; pass a func(context.Context, *sixfold.Envelope) error"))
 	}
 	return r
 }
@@ -66,24 +69,38 @@ func RawNamed(name string, h Handler) Route {
 func RouteOf[M Message]() Route {
 	t := reflect.TypeFor[M]()
 	if t.Kind() == reflect.Pointer || t.Kind() == reflect.Interface {
-		return Route{Name: t.String()}.Refuse(fmt.Errorf(
-			"sixfold: route for %s: a message is a plain value, not a pointer or an interface; handle %s and give MessageName a value receiver", t, elem(t)))
+		return Route{Name: t.String()}.Refuse(invalid(
+			"route for %s: a message is a plain value, not a pointer or an interface; handle %s and give MessageName a value receiver", t, elem(t)))
 	}
-	var zero M
-	r := Route{Name: zero.MessageName()}
-	err := CheckMessageName(r.Name)
-	for _, f := range historyOf(zero) {
+	name, history, err := namesOf[M]()
+	if err != nil {
+		return Route{Name: t.String()}.Refuse(err)
+	}
+	r := Route{Name: name}
+	err = CheckMessageName(r.Name)
+	for _, f := range history {
 		if cerr := CheckMessageName(f.Name); cerr != nil {
 			err = errors.Join(err, fmt.Errorf("sixfold: history of %s: %w", t, cerr))
 			continue
 		}
 		if f.Name == r.Name || slices.Contains(r.Former, f.Name) {
-			err = errors.Join(err, fmt.Errorf("sixfold: history of %s: the name %q stands for two forms of the body; give each form a name of its own", t, f.Name))
+			err = errors.Join(err, invalid("history of %s: the name %s stands for two forms of the body; give each form a name of its own", t, quote(f.Name)))
 			continue
 		}
 		r.Former = append(r.Former, f.Name)
 	}
 	return r.Refuse(err)
+}
+
+// namesOf asks the zero value of M, which a method that was not written for it may answer with a panic.
+func namesOf[M Message]() (name string, history []Former, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = invalid("route for %s: its zero value cannot tell its names (panic: %v); let MessageName and MessageHistory answer the same for every value", reflect.TypeFor[M](), p)
+		}
+	}()
+	var zero M
+	return zero.MessageName(), historyOf(zero), nil
 }
 
 func elem(t reflect.Type) string {
@@ -104,9 +121,6 @@ func (r Route) With(mws ...Middleware) Route {
 // Limit bounds how many handlers of this route run at once in one consumer.
 func (r Route) Limit(n int) Route {
 	r.MaxConcurrent = n
-	if n < 0 {
-		return r.Refuse(fmt.Errorf("sixfold: route %s: a limit of %d handlers at once; give 1 or more, or 0 for no limit", r.Name, n))
-	}
 	return r
 }
 
@@ -123,8 +137,15 @@ func (r Route) Refuse(err error) Route {
 
 // Err says everything that is wrong with the route. Constructors that take routes report it.
 func (r Route) Err() error {
-	if r.err == nil && r.Handle == nil {
-		return fmt.Errorf("sixfold: route %q has no handler; make routes with On or Raw", r.Name)
+	err := r.err
+	if err == nil && r.Handle == nil {
+		err = invalid("route %s: it has no handler; make routes with On or Raw", quote(r.Name))
 	}
-	return r.err
+	if r.MaxConcurrent < 0 {
+		err = errors.Join(err, invalid("route %s: a limit of %d handlers at once; give 1 or more, or 0 for no limit", quote(r.Name), r.MaxConcurrent))
+	}
+	if r.BatchSize < 0 || r.BatchSize > maxBatch {
+		err = errors.Join(err, invalid("route %s: a batch of %d; give 1 to %d, or 0 for 50", quote(r.Name), r.BatchSize, maxBatch))
+	}
+	return err
 }

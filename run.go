@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 )
 
 // A Runnable works until ctx ends, then takes no more work, lets what is in flight finish within its drain limit,
@@ -20,21 +21,14 @@ func (f RunFunc) Run(ctx context.Context) error { return f(ctx) }
 
 // Run runs rs side by side until ctx ends or one of them returns, then stops them one after the other, the last
 // first, so that list order is dependency order: what is stopped later may still serve what is stopped earlier.
-// The error says which of rs failed; one that returned without an error before it was asked to is a failure too.
-// A panic in one is not recovered.
+// The error says which of rs failed, the one that ended the run first; one that returned without an error before it
+// was asked to is a failure too. A panic in one is not recovered.
 func Run(ctx context.Context, rs ...Runnable) error {
-	type running struct {
-		stop context.CancelFunc
-		done chan struct{}
-		err  error
+	if err := checkRunnables(rs); err != nil {
+		return err
 	}
 	all := make([]*running, len(rs))
 	first := make(chan int, len(rs))
-	for i, r := range rs {
-		if r == nil {
-			return errors.Join(invalid("runnable number %d of %d: it is nil", i+1, len(rs)), ctx.Err())
-		}
-	}
 	for i, r := range rs {
 		own, stop := context.WithCancel(context.WithoutCancel(ctx))
 		all[i] = &running{stop: stop, done: make(chan struct{})}
@@ -48,17 +42,44 @@ func Run(ctx context.Context, rs ...Runnable) error {
 	select {
 	case <-ctx.Done():
 	case early = <-first:
+		if ctx.Err() != nil {
+			early = -1 // both at once: it was about to be asked
+		}
 	}
-	var errs []error
+	errs := make([]error, len(rs)+1)
 	for i := len(all) - 1; i >= 0; i-- {
 		all[i].stop()
 		<-all[i].done
 		err := all[i].err
-		if i == early && err == nil && ctx.Err() == nil {
-			err = errors.New("returned before it was asked to stop")
+		if i == early && err == nil {
+			err = errors.New("it returned before it was asked to stop")
 		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", nameOf(rs[i], i), err))
+		if err == nil {
+			continue
+		}
+		at := len(all) - i // 0 is for the one that ended the run
+		if i == early {
+			at = 0
+		}
+		errs[at] = fmt.Errorf("sixfold: run %s: %w", nameOf(rs[i], i), err)
+	}
+	return errors.Join(errs...)
+}
+
+// running is a Runnable at work; err may be read once done is closed.
+type running struct {
+	stop context.CancelFunc
+	done chan struct{}
+	err  error
+}
+
+// checkRunnables names every one of rs that cannot run.
+func checkRunnables(rs []Runnable) error {
+	var errs []error
+	for i, r := range rs {
+		v := reflect.ValueOf(r)
+		if r == nil || (v.Kind() == reflect.Pointer || v.Kind() == reflect.Func) && v.IsNil() {
+			errs = append(errs, invalid("runnable number %d of %d: it is nil; leave it out, or look at the error of its constructor", i+1, len(rs)))
 		}
 	}
 	return errors.Join(errs...)
@@ -68,5 +89,5 @@ func nameOf(r Runnable, i int) string {
 	if n, ok := r.(fmt.Stringer); ok {
 		return n.String()
 	}
-	return fmt.Sprintf("sixfold: run number %d (%T)", i+1, r)
+	return fmt.Sprintf("number %d (%T)", i+1, r)
 }
