@@ -1,0 +1,13 @@
+// Package store holds all SQL of Sixfold: the outbox, the inbox, the leases of their readers, and the migrations that
+// make the tables, on PostgreSQL 13 and later and on SQLite.
+//
+//	db := sqltx.PgxDB(pool)
+//	st, err := store.Postgres(db, nil)
+//	…
+//	err = st.Migrate(ctx) // or: sixfold migrate up
+//	box, err := outbox.New(…, st.Outbox(), …)
+//
+// Nothing here opens a connection or starts a goroutine: the database is the caller's, seen through package sqltx, and
+// what writes messages does so in the caller's transaction. Migrate is never called behind the user's back; without the
+// tables, every call says what to run.
+package store

@@ -1,0 +1,13 @@
+DROP FUNCTION {{inbox_record}}(text, bytea, text[]);
+DROP FUNCTION {{lease_take}}(text, uuid, integer, boolean, boolean);
+DROP FUNCTION {{local_count_suspects}}(text, bigint[], bigint);
+DROP FUNCTION {{local_claim}}(uuid, bigint[], boolean);
+DROP FUNCTION {{local_settle}}(uuid, bigint[], boolean);
+DROP FUNCTION {{local_look_up}}(bigint[], bigint[], bigint[], integer, text, bigint);
+DROP FUNCTION {{local_read}}(bigint, integer, text, bigint);
+DROP FUNCTION {{outbox_count_suspects}}(text, bigint[], bigint);
+DROP FUNCTION {{outbox_claim}}(uuid, bigint[], boolean);
+DROP FUNCTION {{outbox_settle}}(uuid, bigint[], boolean);
+DROP FUNCTION {{outbox_look_up}}(bigint[], bigint[], bigint[], integer, text, bigint);
+DROP FUNCTION {{outbox_read}}(bigint, integer, text, bigint);
+DROP TABLE {{lease}}, {{node}}, {{parked}}, {{inbox}}, {{delivered}}, {{published}}, {{local}}, {{outbox}};

@@ -1,0 +1,71 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/sixfold-go/sixfold/outbox"
+	"github.com/sixfold-go/sixfold/sqltx"
+)
+
+// Outcome implements outbox.Writer. Connections that fail are no answer: it asks again until ctx ends. After a failover
+// to a replica that lacked the transaction, the new primary may not know the number, or have given it to another one;
+// run synchronous replication where that matters.
+func (w *pgWriter) Outcome(ctx context.Context, xact string) (outbox.Outcome, error) {
+	if xact == "" {
+		return outbox.Unknown, errors.New("store: ask for the outcome of a commit: the transaction has no number; write with wantXact")
+	}
+	var last error
+	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 250*time.Millisecond) {
+		status := ""
+		err := w.db.EachRow(ctx, w.outcome, []any{xact}, func(r sqltx.Rows) error { return r.Scan(&status) })
+		switch {
+		case err == nil && status == "committed":
+			return outbox.Committed, nil
+		case err == nil && status == "aborted":
+			return outbox.RolledBack, nil
+		case err == nil && status == "":
+			return outbox.Unknown, fmt.Errorf("store: ask for the outcome of transaction %s: the server has forgotten it; look whether the rows are there", xact)
+		case err != nil && definite(sqlState(err)):
+			return outbox.Unknown, fmt.Errorf("store: ask for the outcome of transaction %s: %w", xact, err)
+		case err != nil:
+			last = err
+		default:
+			last = errors.New("it is still in progress")
+		}
+		select {
+		case <-ctx.Done():
+			return outbox.Unknown, fmt.Errorf("store: ask for the outcome of transaction %s: %w: %w", xact, ctx.Err(), last)
+		case <-time.After(wait):
+		}
+	}
+}
+
+// Definite implements outbox.Writer.
+func (w *pgWriter) Definite(err error) bool {
+	if err == nil {
+		return false
+	}
+	var unsent interface{ SafeToRetry() bool } // pgx: nothing of the COMMIT was sent
+	if errors.As(err, &unsent) && unsent.SafeToRetry() {
+		return true
+	}
+	return definite(sqlState(err))
+}
+
+// definite reports whether an error with this SQLSTATE says that the statement had no effect. These say nothing about a
+// COMMIT: a lost connection (08), a server that ends (57P0x) or panics while it writes the commit record (53, 58, XX), an
+// outcome that the server itself calls unknown (40003).
+func definite(state string) bool {
+	if len(state) != 5 || state == "40003" || strings.HasPrefix(state, "57P0") {
+		return false
+	}
+	switch state[:2] {
+	case "08", "53", "58", "F0", "XX":
+		return false
+	}
+	return true
+}

@@ -1,0 +1,193 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/sixfold-go/sixfold/outbox"
+	"github.com/sixfold-go/sixfold/sqltx"
+)
+
+// singlesAtMost is how many missing seqs are looked up one by one; more, and ranges, are looked up range by range.
+const singlesAtMost = 5000
+
+// pgQueue implements outbox.Queue.
+type pgQueue struct {
+	db                                   sqltx.Runner
+	name                                 string
+	keep                                 bool
+	read, lookUp, writers, settle, claim string
+}
+
+func newPgQueue(s *Store, t outbox.Table) *pgQueue {
+	name := t.String()
+	return &pgQueue{
+		db:     s.db,
+		name:   name,
+		keep:   s.keep > 0,
+		read:   s.names.fill("SELECT * FROM {{" + name + "_read}}($1::bigint, $2::integer, $3::text, $4::bigint)"),
+		lookUp: s.names.fill("SELECT * FROM {{" + name + "_look_up}}($1::text::bigint[], $2::text::bigint[], $3::text::bigint[], $4::integer, $5::text, $6::bigint)"),
+		// Whoever may still fill a gap holds this lock from before its nextval until its commit is visible.
+		writers: s.names.fill("SELECT DISTINCT virtualtransaction FROM pg_catalog.pg_locks WHERE locktype = 'relation' AND relation = {{literal " + name + "}}::regclass" +
+			" AND granted AND mode = 'RowExclusiveLock' AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"),
+		settle: s.names.fill("SELECT {{" + name + "_settle}}($1::text::uuid, $2::text::bigint[], $3::boolean)"),
+		claim:  s.names.fill("SELECT * FROM {{" + name + "_claim}}($1::text::uuid, $2::text::bigint[], $3::boolean)"),
+	}
+}
+
+// Read implements outbox.Queue. Its memory is limit rows of at most 16 MB; ask for fewer where bodies are large.
+func (q *pgQueue) Read(ctx context.Context, after int64, limit int, own outbox.Ownership) ([]outbox.Row, error) {
+	var in rowScan
+	err := q.db.EachRow(ctx, q.read, []any{after, limit, own.Class, mask(&own)}, in.into(own.Class))
+	if err != nil {
+		return nil, failed("read "+q.name, err)
+	}
+	return in.rows, nil
+}
+
+// LookUp implements outbox.Queue. A full result comes without what lies behind its last row, so it closes no gap there.
+func (q *pgQueue) LookUp(ctx context.Context, missing []outbox.Range, limit int, own outbox.Ownership) ([]outbox.Row, error) {
+	if len(missing) == 0 || limit <= 0 {
+		return nil, nil
+	}
+	var singles, froms, tos any
+	if n := countUpTo(missing, singlesAtMost); n <= singlesAtMost {
+		w := newArray(8 * n)
+		for _, r := range missing {
+			for i := range r.To - r.From + 1 { // never past r.To, which may be the highest number there is
+				w.int(r.From + i)
+			}
+		}
+		singles = w.String()
+	} else {
+		f, t := newArray(8*len(missing)), newArray(8*len(missing))
+		for _, r := range missing {
+			f.int(r.From)
+			t.int(r.To)
+		}
+		froms, tos = f.String(), t.String()
+	}
+	var in rowScan
+	err := q.db.EachRow(ctx, q.lookUp, []any{singles, froms, tos, limit, own.Class, mask(&own)}, in.into(own.Class))
+	if err != nil {
+		return nil, failed("look up "+q.name, err)
+	}
+	return in.rows, nil
+}
+
+// countUpTo is the number of seqs in rs, or limit+1 when there are more.
+func countUpTo(rs []outbox.Range, limit int) int {
+	n := 0
+	for _, r := range rs {
+		if r.To < r.From {
+			continue
+		}
+		if size := uint64(r.To) - uint64(r.From); size >= uint64(limit+1-n) {
+			return limit + 1
+		} else {
+			n += int(size) + 1
+		}
+	}
+	return n
+}
+
+// Writers implements outbox.Queue.
+func (q *pgQueue) Writers(ctx context.Context) ([]string, error) {
+	open := []string{} // not nil: nil means that gaps never fill
+	var vxid string
+	dest := []any{&vxid}
+	err := q.db.EachRow(ctx, q.writers, nil, func(rows sqltx.Rows) error {
+		if err := rows.Scan(dest...); err != nil {
+			return err
+		}
+		open = append(open, vxid)
+		return nil
+	})
+	if err != nil {
+		return nil, failed("list writers of "+q.name, err)
+	}
+	return open, nil
+}
+
+// Settle implements outbox.Queue.
+func (q *pgQueue) Settle(ctx context.Context, node string, seqs []int64) (int, error) {
+	n := 0
+	err := q.db.EachRow(ctx, q.settle, []any{node, intArray(seqs), q.keep}, func(rows sqltx.Rows) error { return rows.Scan(&n) })
+	if err != nil {
+		return 0, failed("settle "+q.name, err)
+	}
+	if n < 0 {
+		return 0, outbox.ErrFenced
+	}
+	return n, nil
+}
+
+// Claim implements outbox.Queue. The seqs come back in ascending order.
+//
+// The node row is looked at, not locked: the deleted row itself decides between an owner and its successor, whoever
+// comes second waits and finds nothing, and a statement that waited cannot see a row that took the same seq later. A
+// lock held through the handler would stop the node's heartbeat, or its take-over while a dead host's connection lingers.
+func (q *pgQueue) Claim(ctx context.Context, tx sqltx.Tx, node string, seqs []int64) ([]int64, error) {
+	there := make([]int64, 0, len(seqs))
+	err := tx.Each(ctx, q.claim, []any{node, intArray(seqs), q.keep}, scanInts(&there))
+	if err != nil {
+		return nil, failed("claim "+q.name, err)
+	}
+	if len(there) == 1 && there[0] < 0 {
+		return nil, outbox.ErrFenced
+	}
+	slices.Sort(there) // RETURNING promises no order
+	return there, nil
+}
+
+func scanInts(to *[]int64) func(sqltx.Rows) error {
+	var n int64
+	dest := []any{&n}
+	return func(rows sqltx.Rows) error {
+		if err := rows.Scan(dest...); err != nil {
+			return err
+		}
+		*to = append(*to, n)
+		return nil
+	}
+}
+
+// mask has a bit for each partition that is held.
+func mask(own *outbox.Ownership) int64 {
+	var m uint64
+	for p, held := range own.Partitions {
+		if held {
+			m |= 1 << p
+		}
+	}
+	return int64(m)
+}
+
+// rowScan collects rows as read and look-up answer them.
+type rowScan struct {
+	rows []outbox.Row
+	r    outbox.Row
+	dest [8]any
+}
+
+func (in *rowScan) into(class string) func(sqltx.Rows) error {
+	r := &in.r
+	in.dest = [8]any{&r.Seq, &r.Partition, &r.Attempts, &r.ID, &r.Topic, &r.Key, &r.Attrs, &r.Body}
+	return func(rows sqltx.Rows) error {
+		*r = outbox.Row{}
+		if err := rows.Scan(in.dest[:]...); err != nil {
+			return err
+		}
+		if r.ID == "" {
+			*r = outbox.Row{Seq: r.Seq, Partition: r.Partition, Foreign: true}
+		} else {
+			r.Class = class
+		}
+		in.rows = append(in.rows, *r)
+		return nil
+	}
+}
+
+// errIncomplete is a statement that answered nothing where it must answer a row.
+var errIncomplete = errors.New("the database answered no row")
