@@ -27,9 +27,13 @@ func installPostgres(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf(missing, ErrUnavailable, "there is no apt-get to install it with")
 	}
-	unlock, err := lockFile(filepath.Join(os.TempDir(), "sixfold-install.lock"))
+	cache, err := cacheDir()
 	if err != nil {
 		return err
+	}
+	unlock, err := lockFile(filepath.Join(cache, "install.lock"))
+	if err != nil {
+		return fmt.Errorf("servers: %w", err)
 	}
 	defer unlock()
 	if binaryDir() != "" {

@@ -13,7 +13,8 @@ import (
 //
 //	func TestMain(m *testing.M) { servers.Main(m) }
 //
-// More of goleak's options may be given; say at each why it is needed.
+// The servers themselves leave nothing, so nothing is ignored by default. Options of goleak may be given; say at each why it
+// is needed.
 func Main(m *testing.M, leaks ...goleak.Option) {
 	Reexec()
 	code := m.Run()
@@ -23,15 +24,10 @@ func Main(m *testing.M, leaks ...goleak.Option) {
 	}
 	releaseThread()
 	if code == 0 { // a test that failed half-way leaves goroutines, and its own message says more
-		if err := goleak.Find(append(expected(), leaks...)...); err != nil {
+		if err := goleak.Find(leaks...); err != nil {
 			fmt.Fprintln(os.Stderr, "servers: the tests passed, but left goroutines running; end them before the test returns:", err)
 			code = 1
 		}
 	}
 	os.Exit(code)
-}
-
-// expected are the goroutines that are nobody's fault.
-func expected() []goleak.Option {
-	return nil
 }

@@ -92,8 +92,8 @@ func (n *NATSServer) Start(ctx context.Context) error {
 		if !again || try == 50 {
 			return fmt.Errorf("servers: start NATS: %w", err)
 		}
-		if err := pause(ctx, 100*time.Millisecond); err != nil {
-			return fmt.Errorf("servers: start NATS: %w", err)
+		if ended := pause(ctx, 100*time.Millisecond); ended != nil {
+			return fmt.Errorf("servers: start NATS: %w", errors.Join(ended, err))
 		}
 	}
 }

@@ -64,8 +64,9 @@ func TestServersEndWithAProcessThatIsKilled(t *testing.T) {
 		freeze bool
 	}{{"running", false}, {"frozen", true}} {
 		t.Run(test.name, func(t *testing.T) {
+			temporary := t.TempDir()
 			cmd := exec.CommandContext(t.Context(), os.Args[0])
-			cmd.Env = append(os.Environ(), orphanEnv+"=1")
+			cmd.Env = append(os.Environ(), orphanEnv+"=1", "TMPDIR="+temporary)
 			cmd.Stderr = os.Stderr
 			out, err := cmd.StdoutPipe()
 			if err != nil {
@@ -83,7 +84,9 @@ func TestServersEndWithAProcessThatIsKilled(t *testing.T) {
 				t.Fatal(err)
 			}
 			if test.freeze {
-				freeze(t, left.Pids[0])
+				for _, pid := range left.Pids {
+					freeze(t, pid)
+				}
 			}
 			kill(t, cmd.Process.Pid)
 			_ = cmd.Wait() // it was killed
@@ -93,6 +96,10 @@ func TestServersEndWithAProcessThatIsKilled(t *testing.T) {
 			for _, dir := range left.Dirs {
 				eventually(t, dir+" is removed", func() bool { return gone(dir) })
 			}
+			eventually(t, temporary+" is empty", func() bool {
+				left, err := os.ReadDir(temporary)
+				return err == nil && len(left) == 0
+			})
 		})
 	}
 }

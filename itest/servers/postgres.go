@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"os/exec"
@@ -125,8 +126,8 @@ func (p *PostgresServer) Start(ctx context.Context) error {
 		if !again || try == 50 {
 			return fmt.Errorf("servers: start PostgreSQL: %w", err)
 		}
-		if err := pause(ctx, 100*time.Millisecond); err != nil {
-			return fmt.Errorf("servers: start PostgreSQL: %w", err)
+		if ended := pause(ctx, 100*time.Millisecond); ended != nil {
+			return fmt.Errorf("servers: start PostgreSQL: %w", errors.Join(ended, err))
 		}
 	}
 }
@@ -146,7 +147,7 @@ func (p *PostgresServer) startOnce(ctx context.Context) error {
 		return err
 	}
 	defer log.Close()
-	start, err := log.Seek(0, 2)
+	start, err := log.Seek(0, io.SeekEnd)
 	if err != nil {
 		return err
 	}

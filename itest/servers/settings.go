@@ -19,8 +19,8 @@ host all all 127.0.0.1/32 scram-sha-256
 host replication all 127.0.0.1/32 scram-sha-256
 `
 
-// settings returns lines for postgresql.conf. Durability stays at PostgreSQL's defaults: what tests and
-// benchmarks show must hold for servers as people run them.
+// settings returns lines for postgresql.conf. Durability stays at PostgreSQL's defaults: what tests and benchmarks show must
+// hold for servers as people run them.
 func settings(sockets string, b *binaries, extra map[string]string) string {
 	all := map[string]string{
 		"listen_addresses":          "127.0.0.1",
