@@ -150,6 +150,8 @@ type Delivery struct {
 	// Claims records deliveries as handled in a handler's own transaction, where the source lives in the same
 	// database. Nil: the inbox does. All deliveries of a source share one.
 	Claims Claims
+	// Claimed is set by whoever used Claims, after the commit: Settle then has nothing left to do.
+	Claimed bool
 }
 
 // Claims is how a source in the same database takes part in the handler's transaction.

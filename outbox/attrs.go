@@ -1,10 +1,10 @@
 package outbox
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -13,11 +13,17 @@ import (
 )
 
 // Attributes of a row that are no columns of their own are one JSON object, so that other writers can make it and
-// people can read it: CloudEvents names with string values, the user's headers as an object "headers", and
-// "mustreach": true where an unroutable message is a failure. Only "type" is required.
+// people can read it: CloudEvents names with string values, the user's headers as an object "headers", and Flags that
+// are true. Only "type" is required.
+
+// Flags of a row, kept among its attributes.
+type Flags struct {
+	MustReach bool // "mustreach": an unroutable message is a failure
+	Relayed   bool // "relayed": a relay brought the row, perhaps more than once, so that only an inbox can tell repeats
+}
 
 // EncodeAttrs writes the attributes of env for Row.Attrs.
-func EncodeAttrs(env *sixfold.Envelope, mustReach bool) []byte {
+func EncodeAttrs(env *sixfold.Envelope, flags Flags) []byte {
 	b := make([]byte, 0, 256)
 	b = append(b, `{"type":`...)
 	b = appendString(b, env.Type)
@@ -45,8 +51,11 @@ func EncodeAttrs(env *sixfold.Envelope, mustReach bool) []byte {
 		b = append(b, '"')
 	}
 	attr("replyto", env.ReplyTo)
-	if mustReach {
+	if flags.MustReach {
 		b = append(b, `,"mustreach":true`...)
+	}
+	if flags.Relayed {
+		b = append(b, `,"relayed":true`...)
 	}
 	if len(env.Headers) > 0 {
 		b = append(b, `,"headers":{`...)
@@ -84,9 +93,9 @@ func appendString(b []byte, s string) []byte {
 
 // DecodeAttrs reads what EncodeAttrs or another writer wrote, into env. It is strict about types and lenient about
 // unknown attributes, which a newer version may have written.
-func DecodeAttrs(attrs []byte, env *sixfold.Envelope) (mustReach bool, err error) {
-	if ok, must := decodePlain(attrs, env); ok {
-		return must, nil
+func DecodeAttrs(attrs []byte, env *sixfold.Envelope) (Flags, error) {
+	if flags, ok := decodePlain(attrs, env); ok {
+		return flags, nil
 	}
 	return decodeAny(attrs, env)
 }
@@ -104,20 +113,21 @@ type jsonAttrs struct {
 	ExpiryTime      string            `json:"expirytime"`
 	ReplyTo         string            `json:"replyto"`
 	MustReach       bool              `json:"mustreach"`
+	Relayed         bool              `json:"relayed"`
 	Headers         map[string]string `json:"headers"`
 }
 
 // decodeAny takes every JSON object, at the price of encoding/json.
-func decodeAny(attrs []byte, env *sixfold.Envelope) (bool, error) {
+func decodeAny(attrs []byte, env *sixfold.Envelope) (Flags, error) {
 	var a jsonAttrs
 	if !utf8.Valid(attrs) {
-		return false, errors.New("outbox: read attributes: they are not valid UTF-8")
+		return Flags{}, errors.New("outbox: read attributes: they are not valid UTF-8")
 	}
 	if err := json.Unmarshal(attrs, &a); err != nil {
-		return false, fmt.Errorf("outbox: read attributes: %w", err)
+		return Flags{}, fmt.Errorf("outbox: read attributes: %w", err)
 	}
 	if a.Type == "" {
-		return false, errors.New(`outbox: read attributes: "type" is missing; write {"type": "<message name>"}`)
+		return Flags{}, errors.New(`outbox: read attributes: "type" is missing; write {"type": "<message name>"}`)
 	}
 	for _, t := range []struct {
 		text string
@@ -128,21 +138,21 @@ func decodeAny(attrs []byte, env *sixfold.Envelope) (bool, error) {
 		}
 		at, err := time.Parse(time.RFC3339Nano, t.text)
 		if err != nil {
-			return false, fmt.Errorf("outbox: read attributes: time %s is not of RFC 3339", strconv.Quote(t.text[:min(64, len(t.text))]))
+			return Flags{}, fmt.Errorf("outbox: read attributes: time %s is not of RFC 3339", strconv.Quote(t.text[:min(64, len(t.text))]))
 		}
 		*t.to = at.UTC()
 	}
 	env.Type, env.Source, env.Subject, env.ContentType = a.Type, a.Source, a.Subject, a.DataContentType
 	env.CorrelationID, env.CausationID, env.TraceParent, env.TraceState = a.CorrelationID, a.CausationID, a.TraceParent, a.TraceState
 	env.ReplyTo, env.Headers = a.ReplyTo, a.Headers
-	return a.MustReach, nil
+	return Flags{a.MustReach, a.Relayed}, nil
 }
 
 // decodePlain takes the form that EncodeAttrs writes, without escapes and white space, in a fraction of the time.
 // It answers false, having promised nothing about env, for all else.
-func decodePlain(b []byte, env *sixfold.Envelope) (ok, mustReach bool) {
-	if len(b) < 2 || b[0] != '{' || b[len(b)-1] != '}' || slices.Contains(b, '\\') || !utf8.Valid(b) {
-		return false, false
+func decodePlain(b []byte, env *sixfold.Envelope) (flags Flags, ok bool) {
+	if len(b) < 2 || b[0] != '{' || b[len(b)-1] != '}' || bytes.IndexByte(b, '\\') >= 0 || !utf8.Valid(b) {
+		return flags, false
 	}
 	text := string(b) // one copy, of which all attributes are parts
 	var headers map[string]string
@@ -150,35 +160,36 @@ func decodePlain(b []byte, env *sixfold.Envelope) (ok, mustReach bool) {
 	for {
 		name, next, ok := plainString(text, i)
 		if !ok || next >= len(text) || text[next] != ':' {
-			return false, false
+			return flags, false
 		}
 		i = next + 1
-		switch {
-		case name == "mustreach":
+		switch name {
+		case "mustreach", "relayed":
 			if len(text) < i+4 || text[i:i+4] != "true" {
-				return false, false
+				return flags, false
 			}
-			mustReach = true
 			i += 4
-		case name == "headers":
+			flags.MustReach = flags.MustReach || name == "mustreach"
+			flags.Relayed = flags.Relayed || name == "relayed"
+		case "headers":
 			if headers, i, ok = plainHeaders(text, i); !ok {
-				return false, false
+				return flags, false
 			}
 		default:
 			var v string
 			if v, i, ok = plainString(text, i); !ok || !setAttr(env, name, v) {
-				return false, false
+				return flags, false
 			}
 		}
 		if i >= len(text) {
-			return false, false
+			return flags, false
 		}
 		if text[i] == '}' {
 			env.Headers = headers
-			return i == len(text)-1 && env.Type != "", mustReach
+			return flags, i == len(text)-1 && env.Type != ""
 		}
 		if text[i] != ',' {
-			return false, false
+			return flags, false
 		}
 		i++
 	}

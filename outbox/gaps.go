@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"slices"
+	"sort"
 	"strings"
 )
 
@@ -106,20 +107,18 @@ func (g *gaps) missing() []Range {
 func (g *gaps) fill(seq int64) {
 	for i := range g.groups {
 		rs := g.groups[i].ranges
-		for j, r := range rs {
-			if seq < r.From || seq > r.To {
-				continue
-			}
-			var parts []Range
-			if r.From < seq {
-				parts = append(parts, Range{r.From, seq - 1})
-			}
-			if seq < r.To {
-				parts = append(parts, Range{seq + 1, r.To})
-			}
-			g.groups[i].ranges = slices.Replace(rs, j, j+1, parts...)
-			break
+		j := sort.Search(len(rs), func(j int) bool { return rs[j].To >= seq })
+		if j == len(rs) || rs[j].From > seq {
+			continue
 		}
+		var parts []Range
+		if rs[j].From < seq {
+			parts = append(parts, Range{rs[j].From, seq - 1})
+		}
+		if seq < rs[j].To {
+			parts = append(parts, Range{seq + 1, rs[j].To})
+		}
+		g.groups[i].ranges = slices.Replace(rs, j, j+1, parts...)
 	}
 	g.drop(func(group *gapGroup) bool { return len(group.ranges) == 0 })
 }

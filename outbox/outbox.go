@@ -207,7 +207,7 @@ func (o *Outbox) rows(d *draft, opts []Option) (w written, err error) {
 func (o *Outbox) row(w *written, d *draft, to destination) {
 	env := d.env
 	r := Row{Partition: partitionFor(env.Key), ID: env.ID, Class: to.class, Topic: to.topic, Key: env.Key,
-		Attrs: EncodeAttrs(env, to.mustReach), Body: env.Body}
+		Attrs: EncodeAttrs(env, Flags{MustReach: to.mustReach}), Body: env.Body}
 	if d.idGiven || d.unique != "" {
 		kind, what := "id", env.ID
 		if d.unique != "" {

@@ -1,0 +1,39 @@
+package inbox
+
+import (
+	"crypto/sha256"
+
+	"github.com/sixfold-go/sixfold"
+	"github.com/sixfold-go/sixfold/bus"
+)
+
+// RecordOf is the record of an envelope: its identity is issuer (the source) and id, both of any length.
+func RecordOf(env *sixfold.Envelope) Record {
+	r := Record{Key: env.Key}
+	var space [256]byte
+	b := append(append(append(space[:0], env.Source...), 0), env.ID...)
+	sum := sha256.Sum256(b)
+	copy(r.Message[:], sum[:])
+	h := sha256.New()
+	h.Write(append(append(b[:0], env.Type...), 0))
+	h.Write(env.Body)
+	copy(r.Digest[:], h.Sum(b[:0]))
+	return r
+}
+
+// records makes the records of deliveries, each message once; places says for each delivery where its record is.
+func records(ds []*bus.Delivery) (recs []Record, places []int) {
+	recs, places = make([]Record, 0, len(ds)), make([]int, len(ds))
+	at := make(map[[16]byte]int, len(ds))
+	for i, d := range ds {
+		r := RecordOf(&d.Envelope)
+		p, known := at[r.Message]
+		if !known {
+			p = len(recs)
+			at[r.Message] = p
+			recs = append(recs, r)
+		}
+		places[i] = p
+	}
+	return recs, places
+}

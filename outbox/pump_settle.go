@@ -1,0 +1,159 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sixfold-go/sixfold/bus"
+)
+
+// landed is a flight whose fate is known: the seqs that may be settled.
+type landed struct {
+	flight *flight
+	seqs   []int64
+}
+
+// settleBatch bounds the rows of one settling statement.
+const settleBatch = 10_000
+
+// waitForConfirms takes flights in the order of their sends and sorts their rows into confirmed, blocked and given up.
+func (p *pump) waitForConfirms(ctx context.Context, sent <-chan *flight, confirmed chan<- landed) {
+	defer close(confirmed)
+	for f := range sent {
+		errs := f.pending.Wait(ctx)
+		confirmed <- landed{f, p.judge(ctx, f, errs)}
+	}
+}
+
+// judge answers the seqs of f that are confirmed, or count as such, and notes the others.
+func (p *pump) judge(ctx context.Context, f *flight, errs []error) []int64 {
+	seqs := make([]int64, 0, len(f.rows))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, r := range f.rows {
+		err := errBadPending
+		if i < len(errs) {
+			err = errs[i]
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, bus.ErrUnroutable) && r.out.MayMiss:
+			p.missed(r)
+		case errors.Is(err, bus.ErrUnroutable), errors.Is(err, bus.ErrTooLarge), errors.Is(err, bus.ErrRefused):
+			p.poison(r, err)
+			continue
+		case errors.Is(err, bus.ErrBehindFailed):
+			p.keys.failed(r.out.Key)
+			if !p.blocks.hold(r.out.Key, r.seq) {
+				p.giveUpRow(r.seq) // what it was behind has got through meanwhile
+			}
+			continue
+		default: // an outage: nobody's fault, and no attempt is spent on it
+			if p.down == nil {
+				p.down = err
+				if h := p.opts.Hooks.Failed; h != nil && ctx.Err() == nil {
+					h(p.class, nil, err)
+				}
+			}
+			p.keys.failed(r.out.Key)
+			p.giveUpRow(r.seq)
+			continue
+		}
+		seqs = append(seqs, r.seq)
+		p.arrived = true
+		if len(p.blocks.by) > 0 {
+			p.blocks.settled(r)
+		}
+		if !p.ordered {
+			p.keys.confirmed(r.out.Key)
+		}
+	}
+	return seqs
+}
+
+var errBadPending = errors.New("outbox: the driver answered fewer results than it was handed envelopes; run bustest on it")
+
+// poison blocks, under mu, the key of a row that the broker does not take.
+func (p *pump) poison(r outRow, err error) {
+	known := p.blocks.by[blockOf(r.out.Key, r.seq)] != nil
+	f := p.blocks.add(r, time.Now(), err)
+	p.keys.failed(r.out.Key)
+	if !known {
+		p.log.Warn("outbox relay: the broker does not take a message; its key waits until it does", "id", r.out.ID, "topic", r.out.Topic, "type", r.out.Type, "err", err)
+	}
+	if h := p.opts.Hooks.Failed; h != nil {
+		row := *f
+		h(p.class, &row, err)
+	}
+}
+
+func (p *pump) missed(r outRow) {
+	if h := p.opts.Hooks.Missed; h != nil {
+		h(p.class, r.out.Topic, r.out.Type)
+	}
+	if _, known := p.misses[r.out.Type]; !known {
+		if p.misses == nil {
+			p.misses = make(map[string]int64)
+		}
+		p.log.Warn("outbox relay: the broker has no place for a message that may miss; it is counted, and not sent again", "topic", r.out.Topic, "type", r.out.Type)
+	}
+	p.misses[r.out.Type]++
+}
+
+// settleConfirmed removes confirmed rows, as many at once as have been confirmed meanwhile.
+func (p *pump) settleConfirmed(ctx context.Context, n *tenure, confirmed <-chan landed) {
+	b := backoff{log: p.log, what: "outbox relay cannot settle what the broker has confirmed"}
+	for l := range confirmed {
+		all, seqs := []landed{l}, l.seqs
+	more:
+		for len(seqs) < settleBatch {
+			select {
+			case l, open := <-confirmed:
+				if !open {
+					break more
+				}
+				all, seqs = append(all, l), append(seqs, l.seqs...)
+			default:
+				break more
+			}
+		}
+		if p.settle(ctx, n, seqs, &b) {
+			p.land(all)
+		}
+		p.nudge()
+	}
+}
+
+// settle removes seqs, whatever it takes, until ctx ends or the node is lost (false).
+func (p *pump) settle(ctx context.Context, n *tenure, seqs []int64, b *backoff) bool {
+	for len(seqs) > 0 {
+		if ctx.Err() != nil || n.lost() {
+			return false
+		}
+		_, err := p.reader.queue.Settle(ctx, n.node, seqs)
+		switch {
+		case err == nil:
+			b.over()
+			return true
+		case errors.Is(err, ErrFenced):
+			n.fence()
+			return false
+		}
+		b.wait(ctx, err)
+	}
+	return true
+}
+
+// land marks flights as done.
+func (p *pump) land(all []landed) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, l := range all {
+		l.flight.done = true
+		p.inFlight -= len(l.flight.rows)
+		if h := p.opts.Hooks.Settled; h != nil && len(l.seqs) > 0 {
+			h(p.class, len(l.seqs), time.Since(l.flight.at))
+		}
+	}
+}
