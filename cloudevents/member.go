@@ -20,6 +20,9 @@ func (r *jsonReader) member(s *scanner) error {
 	if err != nil {
 		return err
 	}
+	if len(raw) > 6*sixfold.MaxHeaderKey { // an escape has six bytes for one
+		return r.extension(string(raw[:sixfold.MaxHeaderKey+1]))
+	}
 	name, ok := resolve(raw)
 	if !ok {
 		return s.fail("a name has half a surrogate pair")
@@ -33,7 +36,7 @@ func (r *jsonReader) member(s *scanner) error {
 	if a, ok := attrNamed(string(name)); ok {
 		return r.attribute(s, a)
 	}
-	key := string(name[:min(len(name), sixfold.MaxHeaderKey+1)])
+	key := string(name)
 	if err := r.extension(key); err != nil {
 		return err
 	}
@@ -115,7 +118,7 @@ func limitOf(a attr) int {
 
 // attrText is the string in raw. What is far too long is refused before it is copied.
 func attrText(raw []byte, name string, limit int) (string, error) {
-	if len(raw) > 6*limit { // an escape has six bytes for one
+	if len(raw) > 6*limit {
 		return "", invalid("attribute %q %s: it has %d bytes, the limit is %d; shorten it", name, quote(string(raw[:65])), len(raw), limit)
 	}
 	b, ok := resolve(raw)
