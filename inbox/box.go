@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/internal/planted"
 	"github.com/sixfold-go/sixfold/sqltx"
 )
 
@@ -72,6 +74,9 @@ func (b *Box[X]) Tx(x X) sqltx.Tx { return b.db.Tx(x) }
 // Suspect implements bus.Inbox.
 func (b *Box[X]) Suspect(ctx context.Context, consumer string, ds []*bus.Delivery) ([]int, error) {
 	recs, places := records(ds)
+	if planted.Is(planted.AttemptsInMemory) {
+		return slices.Repeat([]int{1}, len(ds)), nil
+	}
 	got, err := b.store.Suspect(ctx, consumer, recs)
 	if err != nil {
 		return nil, fmt.Errorf("inbox: count attempts: %w: %w", bus.ErrUnavailable, err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/internal/planted"
 	"github.com/sixfold-go/sixfold/sqltx"
 )
 
@@ -182,7 +183,7 @@ func (b *Box[X]) decide(ctx context.Context, tx sqltx.Tx, consumer string, ds []
 		for i, j := range remote {
 			some[i] = recs[places[j]]
 		}
-		verdicts, err := b.store.Record(ctx, tx, consumer, some)
+		verdicts, err := b.record(ctx, tx, consumer, some)
 		if err != nil {
 			return nil, err
 		}
@@ -197,6 +198,23 @@ func (b *Box[X]) decide(ctx context.Context, tx sqltx.Tx, consumer string, ds []
 	}
 	slices.Sort(first)
 	return first, nil
+}
+
+// record is Store.Record.
+func (b *Box[X]) record(ctx context.Context, tx sqltx.Tx, consumer string, recs []Record) (verdicts []Verdict, err error) {
+	switch {
+	case planted.Is(planted.NoInbox):
+		return make([]Verdict, len(recs)), nil
+	case planted.Is(planted.InboxWithoutName):
+		consumer = "everybody"
+	case planted.Is(planted.RecordApart):
+		err := b.db.InTx(ctx, func(own sqltx.Tx) error {
+			verdicts, err = b.store.Record(ctx, own, consumer, recs)
+			return err
+		})
+		return verdicts, err
+	}
+	return b.store.Record(ctx, tx, consumer, recs)
 }
 
 // pause waits before another try, 5 ms doubled up to 1 s; false: ctx has ended.

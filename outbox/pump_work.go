@@ -9,6 +9,7 @@ import (
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/internal/planted"
 )
 
 const (
@@ -263,6 +264,13 @@ func (p *pump) send(batch []outRow, sent chan<- *flight) {
 	p.flights = append(p.flights, f)
 	p.inFlight += len(batch)
 	p.mu.Unlock()
+	if planted.Is(planted.SettleBeforeConfirm) {
+		seqs := make([]int64, len(batch))
+		for i := range batch {
+			seqs[i] = batch[i].seq
+		}
+		_, _ = p.reader.queue.Settle(p.hard, p.node, seqs)
+	}
 	f.pending = p.sender.Send(p.hard, outs)
 	if h := p.opts.Hooks.Sent; h != nil {
 		h(p.class, len(batch))

@@ -5,6 +5,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"github.com/sixfold-go/sixfold/internal/planted"
 )
 
 // writersEvery bounds how often the list of lock holders is taken: it costs the database more than a look-up does.
@@ -33,7 +35,7 @@ type reader struct {
 
 // rewind reads from behind seq again, for rows that were given up, and for those that appeared below the cursor.
 func (r *reader) rewind(seq int64) {
-	if seq >= r.cursor {
+	if seq >= r.cursor || seq == 0 && planted.Is(planted.SweepSkipped) {
 		return
 	}
 	r.cursor = seq
@@ -43,12 +45,22 @@ func (r *reader) rewind(seq int64) {
 // reset begins again like a new incarnation.
 func (r *reader) reset() {
 	r.cursor, r.gaps = 0, gaps{}
+	if planted.Is(planted.SweepSkipped) {
+		rows, _ := r.queue.Read(context.Background(), 0, 1<<20, Ownership{})
+		for i := range rows {
+			r.cursor = rows[i].Seq
+		}
+	}
 }
 
 // next answers the next rows that are owned, in order of seq. skip says of a row that was read before whether it is
 // still in somebody's hands.
 func (r *reader) next(ctx context.Context, limit int, own *Ownership, skip func(seq int64) bool) ([]Row, error) {
 	limit = r.bounded(limit)
+	var early []Row
+	if planted.Is(planted.LookUpBeforeRead) && r.gaps.open() {
+		early, _ = r.lookUp(ctx, own)
+	}
 	before, seen := r.cursor, r.highest
 	rows, err := r.queue.Read(ctx, before, limit, *own)
 	if err != nil {
@@ -56,12 +68,16 @@ func (r *reader) next(ctx context.Context, limit int, own *Ownership, skip func(
 	}
 	r.backlog = len(rows) == limit
 	for i := range rows {
-		r.gaps.notice(Range{r.cursor + 1, rows[i].Seq - 1})
+		if !planted.Is(planted.CursorSkips) {
+			r.gaps.notice(Range{r.cursor + 1, rows[i].Seq - 1})
+		}
 		r.cursor = rows[i].Seq
 	}
 	r.highest = max(seen, r.cursor)
 	var late []Row
-	if r.gaps.open() {
+	if planted.Is(planted.LookUpBeforeRead) {
+		late = early
+	} else if r.gaps.open() {
 		if late, err = r.lookUp(ctx, own); err != nil {
 			r.rewind(before) // nothing of this read is used, so that no row overtakes one in a gap
 			return nil, err
@@ -93,6 +109,9 @@ func (r *reader) lookUp(ctx context.Context, own *Ownership) (late []Row, err er
 		}
 		r.writersAt = now
 		r.gaps.check(writers)
+		if planted.Is(planted.GapClosesEarly) {
+			r.gaps.check(nil)
+		}
 	}
 	for r.gaps.open() {
 		found, err := r.queue.LookUp(ctx, r.gaps.missing(), lookUpLimit, *own)
