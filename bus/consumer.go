@@ -1,0 +1,242 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/sixfold-go/sixfold"
+)
+
+// A Consumer receives the messages of one subscription and runs their handlers: those of one key one after the
+// other, in their order, many keys at once; settled only after the handler. It retries what fails, holding back
+// nothing but the message's own key, and after the last attempt sends it to the topic "<topic>.dead", with the reason in
+// headers. It is safe for concurrent use.
+type Consumer struct {
+	sub    Subscriber
+	s      Subscription
+	caps   Capabilities
+	o      Options
+	dead   Opener
+	routes map[string]*route
+	rest   *route // takes what no other route names; or nil
+	log    *slog.Logger
+
+	started atomic.Bool
+	live    atomic.Pointer[run]
+
+	mu      sync.Mutex
+	status  status
+	resumed chan struct{} // closed by Resume; nil while not paused
+}
+
+// route is a sixfold.Route made ready.
+type route struct {
+	name   string
+	handle sixfold.Handler
+	batch  sixfold.BatchHandler
+	size   int
+	gate   *gate // bounds how many run at once; or nil
+}
+
+// NewConsumer makes a Consumer of the messages of s, which routes handle; t is a Transport, or a Subscriber alone
+// together with Options.DeadLetters. Errors name everything that is wrong at once; nothing is connected before Run.
+func NewConsumer(t Subscriber, s Subscription, opts *Options, routes ...sixfold.Route) (*Consumer, error) {
+	c := &Consumer{sub: t, o: opts.withDefaults(), routes: make(map[string]*route)}
+	c.log = c.o.Logger
+	s.Topics = slices.Clone(s.Topics)
+	s.MaxInFlight = orElse(s.MaxInFlight, 1000)
+	c.s = s
+	errs := []error{checkSubscription(s), c.o.check(s), c.addRoutes(routes)}
+	if t == nil {
+		errs = append(errs, fmt.Errorf("bus: consumer %q: %w transport: it is nil; pass a driver's Transport", c.s.Group, sixfold.ErrInvalid))
+		return nil, errors.Join(errs...)
+	}
+	c.caps = t.Capabilities()
+	if s.Ordered && !c.caps.OrderPerKey {
+		errs = append(errs, fmt.Errorf("bus: consumer %q: %w subscription: Ordered, but %s does not keep the order of a key through redeliveries; leave Ordered out, or use a transport that does",
+			c.s.Group, sixfold.ErrInvalid, orElse(c.caps.Name, "this transport")))
+	}
+	errs = append(errs, c.findDead())
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	c.status = status{state: New, since: now()}
+	return c, nil
+}
+
+func checkSubscription(s Subscription) error {
+	var errs []error
+	bad := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("bus: subscription: %w "+format, append([]any{sixfold.ErrInvalid}, args...)...))
+	}
+	if len(s.Topics) == 0 && s.Group == "" {
+		bad("Topics: there are none; name one, or the Group of a local destination")
+	}
+	for i, t := range s.Topics {
+		if err := sixfold.CheckTopic(t); err != nil {
+			errs = append(errs, err)
+		} else if err := sixfold.CheckTopic(t + DeadSuffix); err != nil {
+			bad("topic %s: its dead letters have no name: %w", short(t), err)
+		}
+		if slices.Contains(s.Topics[:i], t) {
+			bad("topic %s: it is named twice; name it once", short(t))
+		}
+	}
+	if len(s.Group) > sixfold.MaxName || !plainText(s.Group) {
+		bad("Group %s: give at most %d bytes of printable text", short(s.Group), sixfold.MaxName)
+	}
+	if s.MaxInFlight < 1 || s.MaxInFlight > 1_000_000 {
+		bad("MaxInFlight %d: give 1 to 1,000,000, or 0 for 1,000", s.MaxInFlight)
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Consumer) addRoutes(routes []sixfold.Route) error {
+	var errs []error
+	bad := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("bus: consumer %q: %w "+format, append([]any{c.s.Group, sixfold.ErrInvalid}, args...)...))
+	}
+	if len(routes) == 0 {
+		bad("routes: there are none; make some with sixfold.On, sixfold.Raw or inbox.On")
+	}
+	for _, r := range routes {
+		if err := r.Err(); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if r.BatchSize < 0 || r.BatchSize > 10_000 {
+			bad("route %q: BatchSize %d: give 1 to 10,000, or 0 for 50", r.Name, r.BatchSize)
+		}
+		if r.MaxConcurrent < 0 {
+			bad("route %q: MaxConcurrent %d: give 1 or more, or 0 for no limit", r.Name, r.MaxConcurrent)
+		}
+		ready := &route{name: r.Name, handle: sixfold.Chain(r.Handler(), c.o.Middleware...), size: orElse(r.BatchSize, 50)}
+		if r.MaxConcurrent > 0 {
+			ready.gate = &gate{limit: r.MaxConcurrent}
+		}
+		if len(c.o.Middleware) == 0 && ready.size > 1 {
+			ready.batch = r.Batch
+		}
+		if r.Name == "" {
+			if c.rest != nil {
+				bad("routes: two take every message that no other names; leave one out")
+			}
+			c.rest = ready
+			continue
+		}
+		for _, name := range append([]string{r.Name}, r.Former...) {
+			if other := c.routes[name]; other != nil {
+				bad("routes: messages called %q have two handlers (the routes %q and %q); leave one out, or give it a consumer of its own", name, other.name, r.Name)
+			}
+			c.routes[name] = ready
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// findDead settles where dead letters go.
+func (c *Consumer) findDead() error {
+	if c.dead = c.o.DeadLetters; c.dead != nil || c.o.Ack == AckNever {
+		return nil
+	}
+	t, ok := c.sub.(Transport)
+	if !ok {
+		return fmt.Errorf("bus: consumer %q: %w DeadLetters: it is nil, and %T cannot send; give the transport that dead letters go to, or DropDeadLetters()", c.s.Group, sixfold.ErrInvalid, c.sub)
+	}
+	if !c.caps.Confirms {
+		return fmt.Errorf("bus: consumer %q: %w DeadLetters: it is nil, and %s does not confirm what it is sent; give a transport that does, or DropDeadLetters()",
+			c.s.Group, sixfold.ErrInvalid, orElse(c.caps.Name, "this transport"))
+	}
+	c.dead = t
+	return nil
+}
+
+// Run subscribes and consumes until ctx ends. Then it receives no more, gives back what has not begun, lets handlers
+// finish within DrainTimeout, settles, and returns nil, or a *sixfold.DrainError with the number in doubt. A broker
+// that cannot be reached is waited for; an error that ends the subscription (ErrRefused, ErrClosed) ends Run. It can
+// be called once.
+func (c *Consumer) Run(ctx context.Context) error {
+	if !c.started.CompareAndSwap(false, true) {
+		return fmt.Errorf("bus: run %s: it was run before; make a new one with NewConsumer", c)
+	}
+	c.enter(Connecting)
+	defer c.enter(Stopped)
+	src, err := c.subscribe(ctx)
+	if err != nil || src == nil {
+		return err
+	}
+	r := newRun(ctx, c, src)
+	c.live.Store(r)
+	return r.run(ctx)
+}
+
+// String names the consumer in errors.
+func (c *Consumer) String() string { return "consumer " + strconv.Quote(c.s.Group) }
+
+// subscribe answers nil, nil when ctx ended first.
+func (c *Consumer) subscribe(ctx context.Context) (Source, error) {
+	away := outage{c: c, what: "cannot subscribe, trying again", over: "subscribed after an outage"}
+	for n := 1; ; n++ {
+		src, err := c.sub.Subscribe(ctx, c.s)
+		if err == nil {
+			away.end()
+			return src, nil
+		}
+		if ctx.Err() != nil {
+			return nil, nil
+		}
+		err = fmt.Errorf("bus: subscribe %s: %w", c, err)
+		if !errors.Is(err, ErrUnavailable) {
+			c.noteError(err)
+			return nil, err
+		}
+		away.begin(err)
+		if !sleep(ctx, passing(n)) {
+			return nil, nil
+		}
+	}
+}
+
+// Pause stops taking messages from the broker until Resume; what is in flight already is handled.
+func (c *Consumer) Pause() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.resumed == nil {
+		c.resumed = make(chan struct{})
+	}
+}
+
+// Resume ends a Pause.
+func (c *Consumer) Resume() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.resumed != nil {
+		close(c.resumed)
+		c.resumed = nil
+	}
+}
+
+// unpaused waits while the consumer is paused and reports false when ctx ended first.
+func (c *Consumer) unpaused(ctx context.Context) bool {
+	for {
+		c.mu.Lock()
+		resumed := c.resumed
+		c.mu.Unlock()
+		if resumed == nil {
+			return true
+		}
+		c.enter(Paused)
+		select {
+		case <-resumed:
+			c.enter(Running)
+		case <-ctx.Done():
+			return false
+		}
+	}
+}

@@ -1,0 +1,170 @@
+package bus
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+
+	"github.com/sixfold-go/sixfold"
+)
+
+// DeadSuffix makes the name of the topic that the dead letters of a topic are sent to.
+const DeadSuffix = ".dead"
+
+// Headers of a dead letter. Everything else about it is the message as it arrived.
+const (
+	// DeadReason is "attempts", "permanent", "undecodable", "damaged", "too-large", "no-type", "no-handler", "expired" or
+	// "stopped".
+	DeadReason = "sixfold-dead-reason"
+	// DeadError is the last error and all that it wraps, one line of at most 4 kB.
+	DeadError = "sixfold-dead-error"
+	// DeadAttempts counts the attempts.
+	DeadAttempts = "sixfold-dead-attempts"
+	// DeadTopic is the topic that the message came from.
+	DeadTopic = "sixfold-dead-topic"
+	// DeadConsumer is the group of the consumer that gave it up.
+	DeadConsumer = "sixfold-dead-consumer"
+)
+
+const (
+	maxDeadError   = 4 << 10
+	terseDeadError = 128
+	unknownType    = "sixfold.unknown"
+)
+
+// deadCopy is the dead letter of d. What was too damaged to be sent again is replaced: the id, the type.
+func deadCopy(d *Delivery, o obituary) *sixfold.Envelope {
+	env := d.Envelope
+	limit := maxDeadError
+	if o.terse {
+		limit = terseDeadError
+	}
+	if d.Damaged != nil {
+		env = sixfold.Envelope{Time: d.Time, Body: d.Body, ContentType: "application/octet-stream"}
+		for _, attr := range []struct {
+			to   *string
+			from string
+		}{{&env.ID, d.ID}, {&env.Source, d.Source}, {&env.Key, d.Key}, {&env.ContentType, d.ContentType}} {
+			if attr.from != "" && len(attr.from) <= sixfold.MaxName && plainText(attr.from) {
+				*attr.to = attr.from
+			}
+		}
+		if sixfold.CheckMessageName(d.Type) == nil {
+			env.Type = d.Type
+		}
+		if sixfold.CheckHeaders(d.Headers) == nil {
+			env.Headers = d.Headers
+		}
+	}
+	if env.ID == "" {
+		env.ID = sixfold.NewID()
+	}
+	if env.Type == "" {
+		env.Type = unknownType
+	}
+	headers := make(map[string]string, len(env.Headers)+5)
+	maps.Copy(headers, env.Headers)
+	headers[DeadReason] = o.reason
+	headers[DeadError] = chainText(o.err, limit)
+	headers[DeadAttempts] = strconv.Itoa(o.attempts)
+	headers[DeadTopic] = d.Topic
+	headers[DeadConsumer] = o.consumer
+	env.Headers = headers
+	return &env
+}
+
+// bury takes the item, whose key stays closed, to its dead letter. Only when that is confirmed is the message
+// acknowledged.
+func (l *lane) bury(it *item, reason string) {
+	r := l.r
+	if r.c.o.Ack == AckNever {
+		r.c.log.Warn("bus: message cannot be handled", "consumer", r.c.s.Group, "message", &it.d.Envelope, "reason", reason, "error", it.err)
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.running = nil
+	h := l.shut(it)
+	if r.drained.Load() { // it comes again
+		l.abandon(h)
+		return
+	}
+	h.busy = true
+	r.held.Add(1)
+	r.graves.Add(1)
+	r.burying.Add(1)
+	go func() {
+		defer r.burying.Done()
+		defer r.held.Add(-1)
+		r.funeral(h, it, reason)
+	}()
+}
+
+func (r *run) funeral(h *hold, it *item, reason string) {
+	o := obituary{consumer: r.c.s.Group, reason: reason, err: it.err, attempts: it.attempts}
+	err := r.persist(it, &o)
+	l := h.l
+	switch {
+	case err == nil:
+		r.deaths.end()
+		r.graves.Add(-1)
+		r.c.log.Error("bus: message became a dead letter", "consumer", r.c.s.Group, "message", &it.d.Envelope, "topic", it.d.Topic+DeadSuffix,
+			"reason", reason, "attempts", it.attempts, "error", it.err)
+		if r.c.o.Hooks.Dead != nil {
+			r.c.o.Hooks.Dead(it.d, reason, it.err)
+		}
+		r.settle(it, false)
+		l.mu.Lock()
+		h.items = h.items[1:]
+		l.mu.Unlock()
+		l.reopen(h)
+		if it.counted {
+			r.forget(it)
+		}
+	case !errors.Is(err, ErrInDoubt) && r.handlers.Err() == nil && !it.acked:
+		r.graves.Add(-1)
+		l.reopen(h) // to be released
+	default:
+		l.mu.Lock()
+		l.abandon(h)
+		l.mu.Unlock()
+		l.poke()
+	}
+}
+
+// persist tries until the dead letter is confirmed, or the consumer stops.
+func (r *run) persist(it *item, o *obituary) error {
+	for n := 1; ; n++ {
+		err := r.fails.bury(r.handlers, it.d, *o)
+		if err == nil {
+			return nil
+		}
+		if n == 1 {
+			r.stuck.Add(1)
+			defer r.stuck.Add(-1)
+		}
+		o.terse = o.terse || errors.Is(err, ErrTooLarge)
+		r.deaths.begin(fmt.Errorf("bus: send dead letter to %s: %w", short(it.d.Topic+DeadSuffix), err))
+		if !r.pause(passing(n)) {
+			return err
+		}
+	}
+}
+
+// forget drops the attempts of a dead letter, so that a redriven copy begins anew. The retention of the inbox sees to
+// those that it misses.
+func (r *run) forget(it *item) {
+	if err := r.c.o.Inbox.Forget(r.handlers, r.c.s.Group, []*Delivery{it.d}); err != nil {
+		r.c.noteError(fmt.Errorf("bus: forget the attempts of a dead letter: %w", err))
+	}
+}
+
+// abandon leaves what h holds to the source, which gives it back when it is closed. The lane is locked.
+func (l *lane) abandon(h *hold) {
+	h.gone = true
+	delete(l.holds, h)
+	if h.key != "" {
+		delete(l.closed, h.key)
+	}
+}
