@@ -80,6 +80,9 @@ func anyHeader(r *rand.Rand) string {
 			name[i] = byte('!' + r.Intn('~'-'!'+1))
 		}
 	}
+	if sixfold.IsReservedHeader(string(name)) {
+		name[0] = '~'
+	}
 	return string(name)
 }
 

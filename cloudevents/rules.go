@@ -110,6 +110,9 @@ func isExtension(name string) bool {
 
 // isMediaType checks the type and the subtype; parameters may be anything.
 func isMediaType(s string) bool {
+	if s == "application/json" {
+		return true
+	}
 	media, _ := splitMedia(s)
 	slash := strings.IndexByte(media, '/')
 	return slash > 0 && isToken(media[:slash]) && isToken(media[slash+1:])
