@@ -77,6 +77,9 @@ func TestAppendHeadersAppends(t *testing.T) {
 func TestControlHeadersAreWritten(t *testing.T) {
 	env := full()
 	env.Headers = map[string]string{"sixfold-dead-reason": "no handler"}
+	for i := range sixfold.MaxHeaders { // a message at the limit must still become a dead letter
+		env.Headers[fmt.Sprint("x-", i)] = "1"
+	}
 	for name, b := range bindings() {
 		headers, err := b.AppendHeaders(nil, env)
 		if err != nil || value(headers, "sixfold-dead-reason") != "no handler" {

@@ -255,6 +255,7 @@ func TestErrorsShowNoBody(t *testing.T) {
 		event(`"data_base64":"` + secret + `"`), event(`"data":"`+secret+`"`, `"data_base64":""`), event(`"datacontenttype":"text/plain"`, `"data":["`+secret+`"]`),
 		event(`"datacontenttype":"text/plain"`, `"data":"`+secret+`\ud800"`), event(`"data":` + strings.Repeat(`["`+secret+`",`, 70)), event(`"data":` + secret),
 		event(`"token":"` + secret + `\r\n"`), event(`"sixfoldheaders":"token=` + secret + `%0A"`), event(`"sixfoldheaders":"` + secret + `%%"`),
+		event(`"sixfoldheaders":"token=` + secret + strings.Repeat("x", 300_000) + `"`), event(`"sixfoldheaders":"token=` + secret + strings.Repeat("x", 40_000) + `"`),
 	} {
 		_, err := cloudevents.Unmarshal([]byte(text))
 		refused(t, err)

@@ -93,7 +93,14 @@ func (r *jsonReader) attribute(s *scanner, a attr) error {
 	if err != nil {
 		return err
 	}
-	v, err := attrText(raw, attrNames[a], limitOf(a))
+	if a == attrHeaders || a == attrSchema {
+		v, err := headerText(raw, attrNames[a])
+		if err != nil {
+			return err
+		}
+		return r.set(a, v)
+	}
+	v, err := attrText(raw, attrNames[a])
 	if err != nil {
 		if a == attrTraceParent || a == attrTraceState || a == attrBody {
 			return nil
@@ -103,23 +110,10 @@ func (r *jsonReader) attribute(s *scanner, a attr) error {
 	return r.set(a, v)
 }
 
-// limitOf is the most bytes that an attribute can usefully have.
-func limitOf(a attr) int {
-	switch a {
-	case attrHeaders:
-		return 3*sixfold.MaxHeaderBytes + 2*sixfold.MaxHeaders
-	case attrSchema:
-		return sixfold.MaxHeaderBytes
-	case attrTraceState:
-		return maxTraceState
-	}
-	return sixfold.MaxName
-}
-
-// attrText is the string in raw. What is far too long is refused before it is copied.
-func attrText(raw []byte, name string, limit int) (string, error) {
-	if len(raw) > 6*limit {
-		return "", invalid("attribute %q %s: it has %d bytes, the limit is %d; shorten it", name, quote(string(raw[:65])), len(raw), limit)
+// attrText is the string in raw. What is far too long is refused before it is copied; set has the exact limits.
+func attrText(raw []byte, name string) (string, error) {
+	if len(raw) > 6*maxTraceState { // the largest of the limits
+		return "", invalid("attribute %q %s: it has %d bytes, the limit is %d; shorten it", name, quote(string(raw[:65])), len(raw), sixfold.MaxName)
 	}
 	b, ok := resolve(raw)
 	if !ok {
@@ -158,7 +152,8 @@ func (r *jsonReader) extensionValue(s *scanner, name string) error {
 	return s.kindError(c, "attribute "+quote(name)+" is a string, an integer or a boolean")
 }
 
-// headerText is attrText for what may be a secret.
+// headerText is attrText for what may be a secret. Packed headers stay far below the limit: they are ASCII, at most three
+// bytes for one.
 func headerText(raw []byte, name string) (string, error) {
 	if len(raw) > 6*sixfold.MaxHeaderBytes {
 		return "", invalid("attribute %s: it has %d bytes, the limit for all headers is %d; put the data into the body", quote(name), len(raw), sixfold.MaxHeaderBytes)
@@ -201,7 +196,7 @@ func (r *jsonReader) body() error {
 		if r.data[0] != '"' {
 			return invalid(`member "data": it is no string, and content type %s is not JSON; send a string or "data_base64"`, quote(r.env.ContentType))
 		}
-		text, ok := resolve(r.data[1 : len(r.data)-1])
+		text, ok := resolve(r.data[1 : len(r.data)-1 : len(r.data)-1])
 		if !ok {
 			return invalid(`member "data": it has half a surrogate pair; send "data_base64"`)
 		}

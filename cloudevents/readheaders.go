@@ -8,8 +8,8 @@ import (
 )
 
 // Read fills env from a message: in structured mode where the header "content-type" says so, else in binary mode. The
-// names of attributes are read without regard to case, any order will do, and headers may be called once only. env
-// keeps body (in structured mode, parts of it), so nobody may change it afterwards.
+// names of attributes are read without regard to case, in any order; headers is run through once. env keeps body (in
+// structured mode, parts of it), so nobody may change it afterwards.
 //
 // An error wraps sixfold.ErrInvalid; env then has nothing but the body, as it came.
 func (b *Binding) Read(env *sixfold.Envelope, headers iter.Seq2[string, string], body []byte) error {
