@@ -68,8 +68,12 @@ func (b *blocks) next() (at time.Time) {
 
 // try opens the keys that are due and answers the lowest of their rows, or 0.
 func (b *blocks) try(now time.Time) (lowest int64) {
-	for _, f := range b.by {
-		if f.trying || f.Next.After(now) {
+	for k, f := range b.by {
+		if f.trying { // and nothing is in flight: its row is gone, or far behind what is read
+			delete(b.by, k)
+			continue
+		}
+		if f.Next.After(now) {
 			continue
 		}
 		f.trying = true
