@@ -1,6 +1,8 @@
 package store
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 
 	"github.com/sixfold-go/sixfold/outbox"
@@ -12,8 +14,7 @@ const roundTrip = 16 << 20
 // maxRow is how many bytes one row may have: a statement's parameter ends at 1 GB, and so does a row.
 const maxRow = 512 << 20
 
-// chunks cuts rows into statements of at most roundTrip bytes; a larger row goes alone. A claim that an earlier row of
-// the same call has is refused here, since one statement cannot insert it twice.
+// chunks cuts rows into statements of at most roundTrip bytes; a larger row goes alone.
 func chunks(rows []outbox.Row) (parts [][2]int, err error) {
 	from, size := 0, 0
 	for i := range rows {
@@ -50,7 +51,16 @@ func anyClaims(rows []outbox.Row) bool {
 	return false
 }
 
-// repeats answers the rows whose claim an earlier row has; nil when there are none.
+// claimKey is what a claim is stored as: itself, or its hash where it would be too long for an index.
+func claimKey(claim string) string {
+	if len(claim) <= 1024 {
+		return claim
+	}
+	sum := sha256.Sum256([]byte(claim))
+	return "sha256\x1f" + hex.EncodeToString(sum[:])
+}
+
+// repeats answers the rows whose claim an earlier row has, nil when there are none: one statement cannot enter it twice.
 func repeats(rows []outbox.Row) map[int]bool {
 	var again map[int]bool
 	seen := make(map[string]bool, len(rows))

@@ -242,3 +242,26 @@ func listOr(names []string, none string) string {
 	}
 	return strings.Join(quoted, ", ")
 }
+
+// check refuses a schema on which this program must not run.
+func (m *Migrations) check(ctx context.Context) error {
+	applied, err := m.applied(ctx, m.s.db.EachRow)
+	if err != nil {
+		return err
+	}
+	for i, a := range applied {
+		if p := m.problem(i, a); p != "" {
+			return fmt.Errorf("store: check the schema: %w: %s", ErrSchema, p)
+		}
+	}
+	at, need := len(applied), len(m.all)
+	switch {
+	case at == 0:
+		return fmt.Errorf("store: check the schema: %w: there are no tables under %s; %s", ErrSchema, m.s.names.of(""), runMigrations)
+	case at < need:
+		return fmt.Errorf("store: check the schema: %w: it is at %d and this program needs %d; %s", ErrSchema, at, need, runMigrations)
+	case applied[at-1].serves > need:
+		return fmt.Errorf("store: check the schema: %w: it is at %d, which serves programs of schema %d and up, and this one is of %d; update the program", ErrSchema, at, applied[at-1].serves, need)
+	}
+	return nil
+}

@@ -13,7 +13,7 @@ import (
 
 // valuesAtMost is the number of rows up to which each is a list of VALUES; more travel as arrays. The set of texts is
 // small and stays the same, so that every library's statement cache holds it.
-const valuesAtMost = 4
+const valuesAtMost = 8
 
 const (
 	appendColumns = "partition, id, class, topic, key, attrs, body"
@@ -227,7 +227,7 @@ func (w *pgWriter) claim(ctx context.Context, tx sqltx.Tx, t outbox.Table, rows 
 		if again[i] {
 			continue
 		}
-		claims.textOrNull(rows[i].Claim)
+		claims.textOrNull(claimKey(rows[i].Claim))
 		withins.int(rows[i].ClaimFor.Microseconds())
 		numbers.int(int64(i))
 	}

@@ -74,10 +74,19 @@ func (l *pgLeases) Take(ctx context.Context, class, node string, n int, t outbox
 	if err != nil {
 		return nil, failed("take leases of "+quoteCut(class), err)
 	}
-	if len(taken) == 1 && taken[0].Partition < 0 {
-		return nil, outbox.ErrFenced
+	if len(taken) == 1 {
+		switch taken[0].Partition {
+		case -1:
+			return nil, outbox.ErrFenced
+		case -2:
+			return nil, errTwoTables(class)
+		}
 	}
 	return taken, nil
+}
+
+func errTwoTables(class string) error {
+	return fmt.Errorf("store: take leases of %s: it is the name of a transport and of a local consumer, which cannot share leases; rename one of them", quoteCut(class))
 }
 
 // GiveBack implements outbox.Leases.

@@ -1,3 +1,7 @@
+DROP FUNCTION {{publish_local}}(text, text, bytea, text, text, text, jsonb, uuid);
+DROP FUNCTION {{publish}}(text, text, bytea, text, text, text, jsonb, boolean, text, uuid);
+DROP FUNCTION {{publish_attrs}}(text, uuid, text, text, jsonb, boolean);
+DROP FUNCTION {{partition_of}}(text);
 DROP FUNCTION {{inbox_record}}(text, bytea, text[]);
 DROP FUNCTION {{lease_take}}(text, uuid, integer, boolean, boolean);
 DROP FUNCTION {{local_count_suspects}}(text, bigint[], bigint);

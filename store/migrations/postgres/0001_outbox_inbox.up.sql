@@ -88,17 +88,18 @@ CREATE TABLE {{node}} (
   CONSTRAINT {{bare node_pkey}} PRIMARY KEY (id)
 ) WITH (fillfactor = 50);
 
--- suspect is the mark up to which a dead owner may have begun the partition's rows.
+-- suspect is the mark up to which a dead owner may have begun the partition's rows; local says of which table, once taken.
 CREATE TABLE {{lease}} (
   class     text     NOT NULL,
   partition smallint NOT NULL,
   node      uuid,
   epoch     bigint   NOT NULL DEFAULT 0,
   suspect   bigint   NOT NULL DEFAULT 0,
+  local     boolean,
   CONSTRAINT {{bare lease_pkey}} PRIMARY KEY (class, partition)
 ) WITH (fillfactor = 50);
 
--- Functions of {{outbox}}. They exist for their SET clauses: prepared on an empty table these statements are planned as
+-- Functions of {{outbox}}. id is empty for a row of somebody else, which is answered for its number. They exist for their SET clauses: prepared on an empty table these statements are planned as
 -- sequential scans and then walk every dead row until the next ANALYZE. A function brings its settings along through
 -- any library, in one statement.
 CREATE FUNCTION {{outbox_read}}(after_seq bigint, max_rows integer, of_class text, own bigint)
@@ -108,15 +109,15 @@ CREATE FUNCTION {{outbox_read}}(after_seq bigint, max_rows integer, of_class tex
 AS $sixfold$
 #variable_conflict use_column
 BEGIN
-  RETURN QUERY SELECT o.seq, o.partition, o.attempts, CASE WHEN m.mine THEN o.id::text ELSE '' END,
-      CASE WHEN m.mine THEN o.topic ELSE '' END, CASE WHEN m.mine THEN coalesce(o.key, '') ELSE '' END,
-      CASE WHEN m.mine THEN o.attrs END, CASE WHEN m.mine THEN o.body END
-    FROM {{outbox}} o CROSS JOIN LATERAL (SELECT o.class = of_class AND (own >> o.partition) & 1 = 1 AS mine) m
-    WHERE o.seq > after_seq ORDER BY o.seq LIMIT max_rows;
+  RETURN QUERY SELECT o.seq, o.partition, o.attempts, CASE WHEN o.mine THEN o.id::text ELSE '' END, o.topic, coalesce(o.key, ''),
+      CASE WHEN o.mine THEN o.attrs END, CASE WHEN o.mine THEN o.body END
+    FROM (SELECT i.*, i.class = of_class AND (own >> i.partition) & 1 = 1 AS mine FROM {{outbox}} i
+      WHERE i.seq > after_seq ORDER BY i.seq LIMIT max_rows) o ORDER BY o.seq;
 END
 $sixfold$;
 
--- Both forms of the question are one statement, so that the limit and the rows are of one snapshot.
+-- STABLE makes both statements see one snapshot, or the second could answer fewer rows than the first had found, and a full
+-- result would look like a complete one.
 CREATE FUNCTION {{outbox_look_up}}(singles bigint[], froms bigint[], tos bigint[], max_rows integer, of_class text, own bigint)
   RETURNS TABLE (seq bigint, partition smallint, attempts smallint, id text, topic text, key text, attrs bytea, body bytea)
   LANGUAGE plpgsql STABLE
@@ -129,11 +130,10 @@ BEGIN
       CROSS JOIN LATERAL (SELECT i.seq FROM {{outbox}} i WHERE i.seq BETWEEN r.f AND r.t ORDER BY i.seq LIMIT max_rows) s
       ORDER BY s.seq LIMIT max_rows);
   END IF;
-  RETURN QUERY SELECT o.seq, o.partition, o.attempts, CASE WHEN m.mine THEN o.id::text ELSE '' END,
-      CASE WHEN m.mine THEN o.topic ELSE '' END, CASE WHEN m.mine THEN coalesce(o.key, '') ELSE '' END,
-      CASE WHEN m.mine THEN o.attrs END, CASE WHEN m.mine THEN o.body END
-    FROM {{outbox}} o CROSS JOIN LATERAL (SELECT o.class = of_class AND (own >> o.partition) & 1 = 1 AS mine) m
-    WHERE o.seq = ANY(singles) ORDER BY o.seq LIMIT max_rows;
+  RETURN QUERY SELECT o.seq, o.partition, o.attempts, CASE WHEN o.mine THEN o.id::text ELSE '' END, o.topic, coalesce(o.key, ''),
+      CASE WHEN o.mine THEN o.attrs END, CASE WHEN o.mine THEN o.body END
+    FROM (SELECT i.*, i.class = of_class AND (own >> i.partition) & 1 = 1 AS mine FROM {{outbox}} i
+      WHERE i.seq = ANY(singles) ORDER BY i.seq LIMIT max_rows) o ORDER BY o.seq;
 END
 $sixfold$;
 
@@ -197,9 +197,7 @@ BEGIN
 END
 $sixfold$;
 
--- Functions of {{local}}. They exist for their SET clauses: prepared on an empty table these statements are planned as
--- sequential scans and then walk every dead row until the next ANALYZE. A function brings its settings along through
--- any library, in one statement.
+-- The same for {{local}}.
 CREATE FUNCTION {{local_read}}(after_seq bigint, max_rows integer, of_class text, own bigint)
   RETURNS TABLE (seq bigint, partition smallint, attempts smallint, id text, topic text, key text, attrs bytea, body bytea)
   LANGUAGE plpgsql STABLE
@@ -207,15 +205,15 @@ CREATE FUNCTION {{local_read}}(after_seq bigint, max_rows integer, of_class text
 AS $sixfold$
 #variable_conflict use_column
 BEGIN
-  RETURN QUERY SELECT o.seq, o.partition, o.attempts, CASE WHEN m.mine THEN o.id::text ELSE '' END,
-      CASE WHEN m.mine THEN o.topic ELSE '' END, CASE WHEN m.mine THEN coalesce(o.key, '') ELSE '' END,
-      CASE WHEN m.mine THEN o.attrs END, CASE WHEN m.mine THEN o.body END
-    FROM {{local}} o CROSS JOIN LATERAL (SELECT o.class = of_class AND (own >> o.partition) & 1 = 1 AS mine) m
-    WHERE o.seq > after_seq ORDER BY o.seq LIMIT max_rows;
+  RETURN QUERY SELECT o.seq, o.partition, o.attempts, CASE WHEN o.mine THEN o.id::text ELSE '' END, o.topic, coalesce(o.key, ''),
+      CASE WHEN o.mine THEN o.attrs END, CASE WHEN o.mine THEN o.body END
+    FROM (SELECT i.*, i.class = of_class AND (own >> i.partition) & 1 = 1 AS mine FROM {{local}} i
+      WHERE i.seq > after_seq ORDER BY i.seq LIMIT max_rows) o ORDER BY o.seq;
 END
 $sixfold$;
 
--- Both forms of the question are one statement, so that the limit and the rows are of one snapshot.
+-- STABLE makes both statements see one snapshot, or the second could answer fewer rows than the first had found, and a full
+-- result would look like a complete one.
 CREATE FUNCTION {{local_look_up}}(singles bigint[], froms bigint[], tos bigint[], max_rows integer, of_class text, own bigint)
   RETURNS TABLE (seq bigint, partition smallint, attempts smallint, id text, topic text, key text, attrs bytea, body bytea)
   LANGUAGE plpgsql STABLE
@@ -228,11 +226,10 @@ BEGIN
       CROSS JOIN LATERAL (SELECT i.seq FROM {{local}} i WHERE i.seq BETWEEN r.f AND r.t ORDER BY i.seq LIMIT max_rows) s
       ORDER BY s.seq LIMIT max_rows);
   END IF;
-  RETURN QUERY SELECT o.seq, o.partition, o.attempts, CASE WHEN m.mine THEN o.id::text ELSE '' END,
-      CASE WHEN m.mine THEN o.topic ELSE '' END, CASE WHEN m.mine THEN coalesce(o.key, '') ELSE '' END,
-      CASE WHEN m.mine THEN o.attrs END, CASE WHEN m.mine THEN o.body END
-    FROM {{local}} o CROSS JOIN LATERAL (SELECT o.class = of_class AND (own >> o.partition) & 1 = 1 AS mine) m
-    WHERE o.seq = ANY(singles) ORDER BY o.seq LIMIT max_rows;
+  RETURN QUERY SELECT o.seq, o.partition, o.attempts, CASE WHEN o.mine THEN o.id::text ELSE '' END, o.topic, coalesce(o.key, ''),
+      CASE WHEN o.mine THEN o.attrs END, CASE WHEN o.mine THEN o.body END
+    FROM (SELECT i.*, i.class = of_class AND (own >> i.partition) & 1 = 1 AS mine FROM {{local}} i
+      WHERE i.seq = ANY(singles) ORDER BY i.seq LIMIT max_rows) o ORDER BY o.seq;
 END
 $sixfold$;
 
@@ -297,8 +294,8 @@ END
 $sixfold$;
 
 -- Removes the class's dead nodes, then takes up to max_leases partitions without an owner. Answers partition -1 alone when
--- by_node itself is gone. Each statement sees what was committed before it began.
-CREATE FUNCTION {{lease_take}}(of_class text, by_node uuid, max_leases integer, local boolean, count_suspects boolean)
+-- by_node itself is gone, -2 when owners of the class read the other table. Each statement sees what was committed before it began.
+CREATE FUNCTION {{lease_take}}(of_class text, by_node uuid, max_leases integer, of_local boolean, count_suspects boolean)
   RETURNS TABLE (partition smallint, epoch bigint, suspect bigint)
   LANGUAGE plpgsql VOLATILE
   SET search_path = pg_catalog, pg_temp
@@ -326,6 +323,11 @@ BEGIN
       WHERE l.class = of_class AND l.node = dead.id;
   END LOOP;
 
+  IF EXISTS (SELECT 1 FROM {{lease}} l WHERE l.class = of_class AND l.local <> of_local AND l.node IS NOT NULL) THEN
+    RETURN QUERY SELECT (-2)::smallint, 0::bigint, 0::bigint;
+    RETURN;
+  END IF;
+
   -- A lease whose node has no row at all is free as well. Asked first to choose, then again of the locked rows: in the
   -- locking statement itself a node that has joined since its snapshot would look missing.
   free := ARRAY(SELECT l.partition FROM {{lease}} l WHERE l.class = of_class
@@ -335,7 +337,7 @@ BEGIN
   FOR taken IN
     WITH f AS (SELECT l.partition, l.suspect FROM {{lease}} l WHERE l.class = of_class AND l.partition = ANY(free)
       AND (l.node IS NULL OR NOT EXISTS (SELECT 1 FROM {{node}} n WHERE n.id = l.node))),
-    t AS (UPDATE {{lease}} l SET node = by_node, epoch = l.epoch + 1, suspect = 0 FROM f
+    t AS (UPDATE {{lease}} l SET node = by_node, epoch = l.epoch + 1, suspect = 0, local = of_local FROM f
       WHERE l.class = of_class AND l.partition = f.partition RETURNING l.partition, l.epoch, f.suspect)
     SELECT t.partition, t.epoch, t.suspect FROM t ORDER BY t.partition
   LOOP
@@ -348,7 +350,7 @@ BEGIN
   END LOOP;
 
   IF count_suspects AND highest > 0 THEN
-    IF local THEN
+    IF of_local THEN
       PERFORM {{local_count_suspects}}(of_class, suspects, highest);
     ELSE
       PERFORM {{outbox_count_suspects}}(of_class, suspects, highest);
@@ -407,5 +409,79 @@ BEGIN
       FROM generate_series(0, n - 1) g) u
     LEFT JOIN {{inbox}} b ON b.consumer = of_consumer AND b.message = u.message
     WHERE u.message <> ALL(mine) ORDER BY u.i;
+END
+$sixfold$;
+
+-- For writers in other languages and for triggers: publishes in their own transaction.
+
+-- The partition of a key: FNV-1a (32 bits, draft-eastlake-fnv) over its UTF-8 bytes, modulo 64; at random without a key.
+CREATE FUNCTION {{partition_of}}(key text) RETURNS smallint
+  LANGUAGE plpgsql VOLATILE
+  SET search_path = pg_catalog, pg_temp
+AS $sixfold$
+DECLARE
+  h bigint := 2166136261;
+  b bytea  := convert_to(key, 'UTF8');
+BEGIN
+  IF coalesce(key, '') = '' THEN
+    RETURN floor(random() * 64);
+  END IF;
+  FOR i IN 0 .. octet_length(b) - 1 LOOP
+    h := ((h # get_byte(b, i)) * 16777619) & 4294967295;
+  END LOOP;
+  RETURN h & 63;
+END
+$sixfold$;
+
+CREATE FUNCTION {{publish_attrs}}(type text, id uuid, content_type text, source text, headers jsonb, must_reach boolean) RETURNS bytea
+  LANGUAGE plpgsql VOLATILE
+  SET search_path = pg_catalog, pg_temp
+AS $sixfold$
+BEGIN
+  IF type IS NULL OR type !~ '^[!-~]{1,255}$' THEN
+    RAISE EXCEPTION 'sixfold: message type %: it must be 1 to 255 bytes of printable ASCII without spaces', quote_nullable(left(type, 64)) USING ERRCODE = '22023';
+  END IF;
+  IF jsonb_typeof(headers) <> 'object' OR jsonb_path_exists(headers, '$.* ? (@.type() != "string")') THEN
+    RAISE EXCEPTION 'sixfold: headers must be an object whose values are strings' USING ERRCODE = '22023';
+  END IF;
+  RETURN convert_to(jsonb_strip_nulls(jsonb_build_object('type', type, 'source', nullif(source, ''), 'datacontenttype', nullif(content_type, ''),
+    'time', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), 'correlationid', id::text,
+    'mustreach', CASE WHEN must_reach THEN true END, 'headers', nullif(headers, '{}')))::text, 'UTF8');
+END
+$sixfold$;
+
+-- Publishes to a topic and answers the message's id. class names the transport where the relay has several.
+CREATE FUNCTION {{publish}}(topic text, type text, body bytea, key text DEFAULT NULL, content_type text DEFAULT 'application/json',
+    source text DEFAULT NULL, headers jsonb DEFAULT NULL, must_reach boolean DEFAULT false, class text DEFAULT '', id uuid DEFAULT gen_random_uuid())
+  RETURNS uuid
+  LANGUAGE plpgsql VOLATILE
+  SET search_path = pg_catalog, pg_temp
+AS $sixfold$
+#variable_conflict use_variable
+BEGIN
+  IF topic IS NULL OR topic !~ '^[!-~]{1,255}$' OR topic ~ '[*>#]' THEN
+    RAISE EXCEPTION 'sixfold: topic %: it must be 1 to 255 bytes of printable ASCII without spaces, *, > and #', quote_nullable(left(topic, 64)) USING ERRCODE = '22023';
+  END IF;
+  INSERT INTO {{outbox}} (partition, id, class, topic, key, attrs, body) VALUES ({{partition_of}}(key), id, class, topic, nullif(key, ''),
+    {{publish_attrs}}(type, id, content_type, source, headers, must_reach), body);
+  RETURN id;
+END
+$sixfold$;
+
+-- Publishes to one consumer of this database and answers the message's id.
+CREATE FUNCTION {{publish_local}}(consumer text, type text, body bytea, key text DEFAULT NULL, content_type text DEFAULT 'application/json',
+    source text DEFAULT NULL, headers jsonb DEFAULT NULL, id uuid DEFAULT gen_random_uuid())
+  RETURNS uuid
+  LANGUAGE plpgsql VOLATILE
+  SET search_path = pg_catalog, pg_temp
+AS $sixfold$
+#variable_conflict use_variable
+BEGIN
+  IF consumer IS NULL OR consumer !~ '^[!-~]{1,255}$' THEN
+    RAISE EXCEPTION 'sixfold: consumer %: it must be 1 to 255 bytes of printable ASCII without spaces', quote_nullable(left(consumer, 64)) USING ERRCODE = '22023';
+  END IF;
+  INSERT INTO {{local}} (partition, id, class, topic, key, attrs, body) VALUES ({{partition_of}}(key), id, consumer, '', nullif(key, ''),
+    {{publish_attrs}}(type, id, content_type, source, headers, true), body);
+  RETURN id;
 END
 $sixfold$;

@@ -1,0 +1,52 @@
+package store
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/sixfold-go/sixfold/itest/servers"
+	"github.com/sixfold-go/sixfold/sqltx"
+	"github.com/sixfold-go/sixfold/store"
+	"github.com/sixfold-go/sixfold/store/storetest"
+)
+
+func TestPostgresThroughPgx(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) storetest.Opened {
+		p := pool(t, servers.Postgres(t).Database(t))
+		return opened(t, sqltx.PgxDB(p), p, nil)
+	})
+}
+
+func TestPostgresThroughDatabaseSQL(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) storetest.Opened {
+		dsn := servers.Postgres(t).Database(t)
+		return opened(t, sqltx.StdDB(std(t, dsn)), pool(t, dsn), &store.Options{Schema: `Odd schema-Имя`, Prefix: "select ", KeepDelivered: time.Hour})
+	})
+}
+
+func opened(t *testing.T, db sqltx.Runner, aside *pgxpool.Pool, opts *store.Options) storetest.Opened {
+	t.Helper()
+	st, err := store.Postgres(db, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return storetest.Opened{Outbox: st.Outbox(), Inbox: st.Inbox(), DB: db, Keeps: opts != nil && opts.KeepDelivered > 0,
+		Blocked: func(ctx context.Context) error { return untilBlocked(ctx, aside) }}
+}
+
+// untilBlocked asks the server until a session of this database waits for another one's lock.
+func untilBlocked(ctx context.Context, p *pgxpool.Pool) error {
+	for {
+		var waiting bool
+		err := p.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')").Scan(&waiting)
+		if err != nil || waiting {
+			return err
+		}
+	}
+}
