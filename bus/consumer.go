@@ -206,20 +206,22 @@ func (c *Consumer) subscribe(ctx context.Context) (Source, error) {
 // Pause stops taking messages from the broker until Resume; what is in flight already is handled.
 func (c *Consumer) Pause() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.resumed == nil {
 		c.resumed = make(chan struct{})
 	}
+	c.mu.Unlock()
+	c.enter(Paused, Running)
 }
 
 // Resume ends a Pause.
 func (c *Consumer) Resume() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.resumed != nil {
 		close(c.resumed)
 		c.resumed = nil
 	}
+	c.mu.Unlock()
+	c.enter(Running, Paused)
 }
 
 // unpaused waits while the consumer is paused and reports false when ctx ended first.
@@ -231,10 +233,9 @@ func (c *Consumer) unpaused(ctx context.Context) bool {
 		if resumed == nil {
 			return true
 		}
-		c.enter(Paused)
+		c.enter(Paused, Running)
 		select {
 		case <-resumed:
-			c.enter(Running)
 		case <-ctx.Done():
 			return false
 		}

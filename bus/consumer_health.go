@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -72,9 +73,10 @@ func (c *Consumer) Health() Health {
 	return h
 }
 
-func (c *Consumer) enter(s State) {
+// enter changes the state, from any other one or from those that are named only.
+func (c *Consumer) enter(s State, from ...State) {
 	c.mu.Lock()
-	changed := c.status.state != s
+	changed := c.status.state != s && (len(from) == 0 || slices.Contains(from, c.status.state))
 	if changed {
 		c.status.state, c.status.since = s, now()
 	}

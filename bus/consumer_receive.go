@@ -21,7 +21,7 @@ func (r *run) receive(ctx context.Context) error {
 		if !r.c.unpaused(ctx) {
 			return nil
 		}
-		room := r.flight.room(ctx)
+		room := r.flight.room(ctx, r.purge)
 		if room == 0 {
 			return nil
 		}
@@ -64,6 +64,13 @@ func (r *run) take(ds []*Delivery) []item {
 	}
 	r.flight.add(items)
 	return items
+}
+
+// purge drops what is no longer ours.
+func (r *run) purge() {
+	for _, l := range r.lanes {
+		l.purge()
+	}
 }
 
 func (r *run) giveBack(items []item) {

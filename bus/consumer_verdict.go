@@ -141,6 +141,8 @@ func (r *run) judge(it *item, err error) verdict {
 	case err == nil:
 		r.outages.end()
 		return verdict{fate: done}
+	case errors.Is(err, ErrLost): // the handler found out first
+		return verdict{fate: released}
 	case r.drained.Load():
 		r.doubt.Add(1)
 		return verdict{fate: released}

@@ -106,6 +106,9 @@ func (r *run) funeral(h *hold, it *item, reason string) {
 	err := r.persist(it, &o)
 	l := h.l
 	switch {
+	case it.lost():
+		r.graves.Add(-1)
+		l.reopen(h) // to be dropped
 	case err == nil:
 		r.deaths.end()
 		r.graves.Add(-1)
@@ -146,7 +149,7 @@ func (r *run) persist(it *item, o *obituary) error {
 		}
 		o.terse = o.terse || errors.Is(err, ErrTooLarge)
 		r.deaths.begin(fmt.Errorf("bus: send dead letter to %s: %w", short(it.d.Topic+DeadSuffix), err))
-		if !r.pause(passing(n)) {
+		if !r.pause(passing(n)) || it.lost() {
 			return err
 		}
 	}

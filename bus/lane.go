@@ -187,6 +187,9 @@ func (l *lane) admit(it *item) bool {
 	if it.d.Key != "" {
 		if h := l.closed[it.d.Key]; h != nil {
 			h.items = append(h.items, it)
+			if !h.busy && h.items[0].lost() { // it was taken away and has come again, or will
+				l.open(h)
+			}
 			return false
 		}
 	}
@@ -245,14 +248,24 @@ func (l *lane) stop() {
 			l.open(h) // in front of its key's other messages
 		}
 	}
-	kept := l.q
-	l.q = deque{}
-	for it := kept.popFront(); it != nil; it = kept.popFront() {
-		if it.acked || l.runs(it.d.Key) {
-			l.q.pushBack(it)
-		} else {
-			l.admit(it) // releases it, or puts it behind what is on its way
+	for _, it := range l.q.filter(func(it *item) bool { return it.acked || l.runs(it.d.Key) }) {
+		l.admit(it) // releases it, or puts it behind what is on its way
+	}
+	l.unlock()
+	l.poke()
+}
+
+// purge drops what is no longer ours and would otherwise stay until something else happens.
+func (l *lane) purge() {
+	l.mu.Lock()
+	for h := range l.holds {
+		if !h.busy && h.items[0].lost() {
+			l.open(h)
 		}
+	}
+	lost := l.q.filter(func(it *item) bool { return !it.lost() })
+	for _, it := range lost {
+		l.admit(it)
 	}
 	l.unlock()
 	l.poke()

@@ -56,6 +56,20 @@ func (q *deque) popFront() *item {
 	return it
 }
 
+// filter takes out what shall not be kept and answers it, in its order.
+func (q *deque) filter(keep func(*item) bool) (out []*item) {
+	old := *q
+	*q = deque{}
+	for it := old.popFront(); it != nil; it = old.popFront() {
+		if keep(it) {
+			q.pushBack(it)
+		} else {
+			out = append(out, it)
+		}
+	}
+	return out
+}
+
 // loose holds messages without a key. Any lane takes them when it has time, so that none waits behind a handler that
 // hangs.
 type loose struct {
@@ -106,16 +120,7 @@ func (o *loose) popIf(fits func(*item) bool) *item {
 func (o *loose) stop() []*item {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	var out []*item
-	kept := o.q
-	o.q = deque{}
-	for it := kept.popFront(); it != nil; it = kept.popFront() {
-		if it.acked {
-			o.q.pushBack(it)
-		} else {
-			out = append(out, it)
-			o.n.Add(-1)
-		}
-	}
+	out := o.q.filter(func(it *item) bool { return it.acked })
+	o.n.Add(-int64(len(out)))
 	return out
 }

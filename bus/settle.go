@@ -197,6 +197,9 @@ func (s *settler) settle(batch []order) {
 			received = append(received, o.it)
 		case err == nil, errors.Is(err, ErrLost), errors.Is(err, ErrClosed), errors.Is(err, ErrRefused):
 			s.freed = append(s.freed, o.it)
+			if errors.Is(err, ErrClosed) && !o.release {
+				s.r.doubt.Add(1)
+			}
 			if errors.Is(err, ErrRefused) {
 				s.r.c.noteError(err)
 				s.r.c.log.Error("bus: the broker refused to settle a message; it may come again", "consumer", s.r.c.s.Group, "message", &o.it.d.Envelope, "error", err)

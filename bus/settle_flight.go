@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // flight is the list of what was received and not settled, oldest first. It bounds how much there is.
@@ -26,14 +27,23 @@ func (f *flight) count() int {
 	return f.n
 }
 
-// room waits until something more may be received and answers how much; 0 when ctx ended first.
-func (f *flight) room(ctx context.Context) int {
+// room waits until something more may be received and answers how much; 0 when ctx ended first. While there is none
+// it calls purge once a second: what waits long may be no longer ours.
+func (f *flight) room(ctx context.Context, purge func()) int {
+	var tick <-chan time.Time
 	for {
 		if n := f.limit - f.count(); n > 0 {
 			return n
 		}
+		if tick == nil {
+			t := time.NewTicker(time.Second)
+			defer t.Stop()
+			tick = t.C
+		}
 		select {
 		case <-f.freed:
+		case <-tick:
+			purge()
 		case <-ctx.Done():
 			return 0
 		}

@@ -1,0 +1,215 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sixfold-go/sixfold"
+	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/sqltx"
+)
+
+// box counts like an inbox.
+type box struct {
+	mu       sync.Mutex
+	attempts map[string]int // handled: -1
+	calls    []string
+	forgot   []string
+	err      error
+}
+
+func (b *box) Suspect(_ context.Context, consumer string, ds []*bus.Delivery) ([]int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err != nil {
+		return nil, b.err
+	}
+	var out []int
+	for _, d := range ds {
+		b.calls = append(b.calls, d.ID)
+		if b.attempts[d.ID] < 0 {
+			out = append(out, 0)
+			continue
+		}
+		b.attempts[d.ID]++
+		out = append(out, b.attempts[d.ID])
+	}
+	return out, nil
+}
+
+func (b *box) Forget(_ context.Context, _ string, ds []*bus.Delivery) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, d := range ds {
+		b.forgot = append(b.forgot, d.ID)
+	}
+	return nil
+}
+
+func (b *box) Maintain(ctx context.Context) error {
+	<-ctx.Done()
+	return nil
+}
+
+func again(d *bus.Delivery) *bus.Delivery {
+	d.Redelivered = true
+	return d
+}
+
+// What may have crashed the process is counted directly before it runs, and while it runs no other suspect has been
+// counted: a message that kills its process takes an attempt from nobody else. Others go on meanwhile.
+// [BadRowCostsNeighboursNothing] guarantees: I8
+func TestSuspectsRunAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		b := &box{attempts: map[string]int{}}
+		running, most := 0, 0
+		var mu sync.Mutex
+		var got trace
+		c := f.consumer(t, &bus.Options{Inbox: b}, raw(func(ctx context.Context, env *sixfold.Envelope) error {
+			info := sixfold.InfoFrom(ctx)
+			if !info.Redelivered {
+				got.add(env.ID)
+				return nil
+			}
+			mu.Lock()
+			running++
+			most = max(most, running)
+			b.mu.Lock()
+			counted := len(b.calls)
+			b.mu.Unlock()
+			mu.Unlock()
+			time.Sleep(time.Second)
+			mu.Lock()
+			defer mu.Unlock()
+			running--
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			if len(b.calls) != counted {
+				t.Errorf("%v were counted while %s ran", b.calls[counted:], env.ID)
+			}
+			return nil
+		}))
+		stop := start(t, c)
+		for _, id := range strings.Fields("s1 s2 s3 s4 s5 s6 s7 s8") {
+			f.deliver(again(msg(id, id)), again(msg("u"+id, "")))
+		}
+		synctest.Wait()
+		f.deliver(msg("fresh", "x"), msg("free", ""))
+		pass(100 * time.Millisecond)
+		if s := got.String(); len(strings.Fields(s)) != 2 {
+			t.Errorf("others handled meanwhile: %s", s)
+		}
+		pass(20 * time.Second)
+		if most != 1 {
+			t.Errorf("%d suspects at once", most)
+		}
+		if len(b.calls) != 16 {
+			t.Errorf("counted %v", b.calls)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		f.wantAcked(t, strings.Join(b.calls, " ")+" fresh free")
+	})
+}
+
+// [CrashOnLastAttempt] guarantees: I8, I3
+func TestSuspectAfterItsLastAttemptIsDeadWithoutRunning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		b := &box{attempts: map[string]int{"bomb": 3, "third": 2, "handled": -1}}
+		var got trace
+		c := f.consumer(t, &bus.Options{Inbox: b, MaxAttempts: 3}, raw(func(ctx context.Context, env *sixfold.Envelope) error {
+			got.add(env.ID)
+			if n := sixfold.InfoFrom(ctx).Attempt; n != 3 {
+				t.Errorf("%s: attempt %d", env.ID, n)
+			}
+			return errors.New("fails")
+		}))
+		stop := start(t, c)
+		f.deliver(again(msg("bomb", "k")), again(msg("handled", "k")), again(msg("third", "k")))
+		pass(time.Minute)
+		f.wantAcked(t, "bomb handled third")
+		got.want(t, "third")
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		dead := f.sent()
+		if len(dead) != 2 || dead[0].ID != "bomb" || dead[1].ID != "third" || dead[0].Headers[bus.DeadAttempts] != "3" || dead[1].Headers[bus.DeadAttempts] != "3" ||
+			dead[0].Headers[bus.DeadReason] != "attempts" || !strings.Contains(dead[0].Headers[bus.DeadError], "crashed") {
+			t.Errorf("dead: %v", dead)
+		}
+		wantSame(t, "forgotten", b.forgot, "bomb third")
+	})
+}
+
+// guarantees: I8
+func TestSuspectWaitsForItsDatabase(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		b := &box{attempts: map[string]int{}, err: errors.New("database is away")}
+		var got trace
+		c := f.consumer(t, &bus.Options{Inbox: b}, raw(func(ctx context.Context, env *sixfold.Envelope) error {
+			got.add(env.ID)
+			return nil
+		}))
+		stop := start(t, c)
+		f.deliver(again(msg("s", "k")), msg("later", "k"), msg("other", "o"))
+		pass(time.Hour)
+		got.want(t, "other")
+		b.mu.Lock()
+		b.err = nil
+		b.mu.Unlock()
+		pass(time.Minute)
+		got.want(t, "other s later")
+		if b.attempts["s"] != 1 {
+			t.Errorf("counted %d", b.attempts["s"])
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// The source's own durable count is used where it has one, and nothing else that came over a wire.
+// [ForgedDeliveryCount] guarantees: I8
+func TestCountsOfTheSource(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		b := &box{attempts: map[string]int{}}
+		var got trace
+		c := f.consumer(t, &bus.Options{Inbox: b, MaxAttempts: 3}, raw(func(ctx context.Context, env *sixfold.Envelope) error {
+			got.add(env.ID)
+			if n := sixfold.InfoFrom(ctx).Attempt; n != len(env.Subject) {
+				t.Errorf("%s: attempt %d", env.ID, n)
+			}
+			return nil
+		}))
+		stop := start(t, c)
+		forged, second, bomb := msg("forged", "k"), msg("second", "k"), msg("bomb", "k")
+		forged.Attempts, forged.Subject = 2_000_000_000, "1"
+		forged.Headers = map[string]string{"sixfold-attempt": "99999999999999999999", "x-death": "7"}
+		second.Attempts, second.Claims, second.Subject = 1, claims{}, "22"
+		bomb.Attempts, bomb.Claims = 3, claims{}
+		f.deliver(forged, second, bomb)
+		pass(time.Second)
+		got.want(t, "forged second")
+		f.wantAcked(t, "forged second bomb")
+		if len(b.calls) != 0 {
+			t.Errorf("the inbox counted %v", b.calls)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+type claims struct{}
+
+func (claims) Claim(context.Context, sqltx.Tx, []*bus.Delivery) ([]bool, error) { return nil, nil }
