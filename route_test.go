@@ -68,7 +68,7 @@ func TestRouteIsAValue(t *testing.T) {
 	}
 	base := sixfold.Raw(func(context.Context, *sixfold.Envelope) error { calls = append(calls, "handler"); return nil })
 	base.Batch = func(context.Context, []*sixfold.Envelope) error { return nil }
-	one := base.With(mark("a"))
+	one := base.With(mark("x")).With(mark("y")).With(mark("a")) // room is left in a slice of three
 	two, three := one.With(mark("b")), one.With(mark("c")).Limit(3)
 	if one.MaxConcurrent != 0 || three.MaxConcurrent != 3 {
 		t.Errorf("limits %d and %d", one.MaxConcurrent, three.MaxConcurrent)
@@ -81,7 +81,7 @@ func TestRouteIsAValue(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got, want := strings.Join(calls, " "), "handler a handler a b handler a c handler"; got != want {
+	if got, want := strings.Join(calls, " "), "handler x y a handler x y a b handler x y a c handler"; got != want {
 		t.Errorf("calls %q, want %q", got, want)
 	}
 }

@@ -1,6 +1,7 @@
 package sqltx
 
 import (
+	"database/sql"
 	"errors"
 	"reflect"
 )
@@ -10,6 +11,9 @@ var errBun = errors.New("sqltx: a bun.Tx drops the arguments of queries without 
 // isBun knows bun.Tx by two methods of its own, since its type cannot be named here.
 func isBun(tx LikeTx) bool {
 	t := reflect.TypeOf(tx)
+	if t == reflect.TypeFor[*sql.Tx]() {
+		return false
+	}
 	_, a := t.MethodByName("NewSelect")
 	_, b := t.MethodByName("NewRaw")
 	return a && b

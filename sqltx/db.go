@@ -20,7 +20,9 @@ type DB[X any] struct {
 	Exec  func(ctx context.Context, q string, args ...any) (int64, error)
 	Query func(ctx context.Context, q string, args []any, scan func(Rows) error) error
 	// CommitWith is Run whose fn answers the last statements of the transaction: they and COMMIT go in one round
-	// trip. Its error matches ErrCommitUnknown only when it could not find out what became of the commit.
+	// trip, except that those with a Scan, and what stands before them, are a round trip of their own, so that an error
+	// of Scan still rolls back. Nil means committed; every other error but one that matches ErrCommitUnknown means
+	// rolled back, and that one comes only where nobody could be asked what became of the commit.
 	// Nil: the statements run one by one, then Run commits.
 	CommitWith func(ctx context.Context, fn func(X) ([]Statement, error)) error
 }

@@ -25,7 +25,7 @@ func Pgx[T pgxTag, R pgxRows](tx pgxTx[T, R]) Tx {
 	if isNil(tx) {
 		return Tx{}
 	}
-	return Tx{pgxAdapter[T, R]{tx}}
+	return Tx{on: pgxAdapter[T, R]{tx}}
 }
 
 func isNil(v any) bool {
@@ -77,10 +77,18 @@ func PgxDB[X pgxTx[T, R], T pgxTag, R pgxRows](pool pgxPool[X, T, R]) DB[X] {
 			if err != nil {
 				return err
 			}
-			defer tx.Rollback(context.WithoutCancel(ctx))
+			undo := true
+			defer func() {
+				if undo {
+					ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackLimit)
+					defer cancel()
+					_ = tx.Rollback(ctx) // fn's failure is the reason; a connection that cannot roll back is closed
+				}
+			}()
 			if err := fn(tx); err != nil {
 				return err
 			}
+			undo = false
 			return tx.Commit(ctx)
 		},
 		Tx: func(tx X) Tx { return Pgx(tx) },

@@ -4,9 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
-	"strconv"
-	"sync/atomic"
 )
 
 // ErrNoTx is what a Tx answers that was made of nothing.
@@ -29,7 +26,10 @@ type Statement struct {
 
 // Tx is a caller's open transaction. Make one with Std, Like or Pgx. It stays the caller's: nothing here commits it
 // or rolls it back. Like the transaction itself it is not safe for concurrent use.
-type Tx struct{ on tx }
+type Tx struct {
+	on    tx
+	depth int // of savepoints
+}
 
 type tx interface {
 	exec(ctx context.Context, q string, args []any) (int64, error)
@@ -79,35 +79,6 @@ func (t Tx) Do(ctx context.Context, s Statement) error {
 	return t.Each(ctx, s.SQL, s.Args, s.Scan)
 }
 
-var savepoints atomic.Uint64
-
-// Savepoint runs fn inside a savepoint: when fn fails or panics, what it wrote is rolled back and the transaction
-// is usable again. More than 64 in one transaction slow a whole PostgreSQL cluster down.
-func (t Tx) Savepoint(ctx context.Context, fn func(Tx) error) (err error) {
-	name := "sixfold_" + strconv.FormatUint(savepoints.Add(1), 36)
-	if _, err := t.Exec(ctx, "SAVEPOINT "+name); err != nil {
-		return fmt.Errorf("sqltx: savepoint: %w", err)
-	}
-	undo := true
-	defer func() {
-		if !undo {
-			return
-		}
-		ctx := context.WithoutCancel(ctx)
-		if _, rerr := t.Exec(ctx, "ROLLBACK TO SAVEPOINT "+name); rerr != nil {
-			err = errors.Join(err, fmt.Errorf("sqltx: roll back to savepoint: %w", rerr))
-		}
-	}()
-	if err := fn(t); err != nil {
-		return err
-	}
-	undo = false
-	if _, err := t.Exec(ctx, "RELEASE SAVEPOINT "+name); err != nil {
-		return fmt.Errorf("sqltx: release savepoint: %w", err)
-	}
-	return nil
-}
-
 // A LikeTx has *sql.Tx's methods (gorm's PreparedStmtTX is one). Commit and Rollback are never called: they keep
 // *sql.DB and *sql.Conn out at compile time.
 type LikeTx interface {
@@ -122,22 +93,19 @@ func Std(tx *sql.Tx) Tx {
 	if tx == nil {
 		return Tx{}
 	}
-	return Tx{stdTx{tx}}
+	return Tx{on: stdTx{tx}}
 }
 
 // Like adapts a transaction shaped like *sql.Tx that binds arguments the same way. bun's does not (it drops the
 // arguments of a query without '?'), and is refused by every use of the Tx: pass its embedded *sql.Tx to Std.
 func Like(tx LikeTx) Tx {
-	switch t := tx.(type) {
-	case nil:
+	switch {
+	case isNil(tx):
 		return Tx{}
-	case *sql.Tx:
-		return Std(t)
+	case isBun(tx):
+		return Tx{on: refused{errBun}}
 	}
-	if isBun(tx) {
-		return Tx{refused{errBun}}
-	}
-	return Tx{stdTx{tx}}
+	return Tx{on: stdTx{tx}}
 }
 
 type stdTx struct{ tx LikeTx }
