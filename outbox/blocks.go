@@ -43,10 +43,11 @@ func (b *blocks) add(r outRow, now time.Time, reason error) *FailedRow {
 	return f
 }
 
-// hold reports whether a row must stay where it is.
+// hold reports whether a row must stay where it is. What comes before the failed row does not: it was committed late, or
+// waited for an earlier one.
 func (b *blocks) hold(key string, seq int64) bool {
 	f := b.by[blockOf(key, seq)]
-	return f != nil && !f.trying
+	return f != nil && !f.trying && seq >= f.Seq
 }
 
 // settled forgets the block of a row that has got through.

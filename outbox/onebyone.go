@@ -38,10 +38,12 @@ func (o *oneByOne) confirmed(key string) {
 	}
 }
 
-// failed forgets the rows behind a failed one; they are read again with it.
-func (o *oneByOne) failed(key string) {
-	o.held -= len(o.busy[key])
+// failed forgets the rows that waited for a failed one and answers them; they are read again with it.
+func (o *oneByOne) failed(key string) []outRow {
+	waiting := o.busy[key]
+	o.held -= len(waiting)
 	delete(o.busy, key)
+	return waiting
 }
 
 // take answers the rows that are ready.

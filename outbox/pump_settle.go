@@ -42,12 +42,10 @@ func (p *pump) judge(ctx context.Context, f *flight, errs []error) []int64 {
 			p.missed(r)
 		case errors.Is(err, bus.ErrUnroutable), errors.Is(err, bus.ErrTooLarge), errors.Is(err, bus.ErrRefused):
 			p.poison(r, err)
+			p.putBack(p.keys.failed(r.out.Key))
 			continue
 		case errors.Is(err, bus.ErrBehindFailed):
-			p.keys.failed(r.out.Key)
-			if !p.blocks.hold(r.out.Key, r.seq) {
-				p.giveUpRow(r.seq) // what it was behind has got through meanwhile
-			}
+			p.putBack(append(p.keys.failed(r.out.Key), r))
 			continue
 		default: // an outage: nobody's fault, and no attempt is spent on it
 			if p.down == nil {
@@ -72,13 +70,22 @@ func (p *pump) judge(ctx context.Context, f *flight, errs []error) []int64 {
 	return seqs
 }
 
+// putBack makes rows that were not sent be read again, under mu: at once, or with the failed row of their key that they
+// come after.
+func (p *pump) putBack(rows []outRow) {
+	for _, r := range rows {
+		if !p.blocks.hold(r.out.Key, r.seq) {
+			p.giveUpRow(r.seq) // it comes before the failed row, or that one has got through meanwhile
+		}
+	}
+}
+
 var errBadPending = errors.New("outbox: the driver answered fewer results than it was handed envelopes; run bustest on it")
 
 // poison blocks, under mu, the key of a row that the broker does not take.
 func (p *pump) poison(r outRow, err error) {
 	known := p.blocks.by[blockOf(r.out.Key, r.seq)] != nil
 	f := p.blocks.add(r, time.Now(), err)
-	p.keys.failed(r.out.Key)
 	if !known {
 		p.log.Warn("outbox relay: the broker does not take a message; its key waits until it does", "id", r.out.ID, "topic", r.out.Topic, "type", r.out.Type, "err", err)
 	}
