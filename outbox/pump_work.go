@@ -43,24 +43,24 @@ func (p *pump) work(ctx context.Context, n *tenure, sent chan<- *flight) error {
 			continue
 		}
 		room := p.opts.MaxInFlight - p.load()
-		if room < min(p.opts.Batch, p.opts.MaxInFlight/2) && !p.hasReady() {
+		if room < max(1, min(p.opts.Batch, p.opts.MaxInFlight/2)) && !p.hasReady() {
 			p.sleep(ctx, nil, &idle, n.every())
 			continue
 		}
-		count, err := p.turn(ctx, n, max(1, min(room, p.opts.Batch)), sent)
+		count, err := p.turn(ctx, n, min(room, p.opts.Batch), sent)
 		if err != nil {
 			reading.wait(ctx, err)
 			continue
 		}
 		reading.over()
 		switch {
+		case p.reader.backlog: // there is more, also behind rows of other classes and of what is in flight
+			idle.reset()
 		case count == 0:
 			p.sleep(ctx, bell, &idle, p.idleLimit())
-		case !p.reader.backlog:
-			idle.reset()
-			p.linger(ctx)
 		default:
 			idle.reset()
+			p.linger(ctx)
 		}
 	}
 	return nil
@@ -184,13 +184,17 @@ func (p *pump) requeue() {
 	}
 }
 
-// turn reads once and sends what was found; it answers the number of rows sent.
+// turn reads once, where limit leaves room for that, and sends what was found and what became ready; it answers the
+// number of rows sent.
 func (p *pump) turn(ctx context.Context, n *tenure, limit int, sent chan<- *flight) (int, error) {
 	p.prune()
-	p.lastReadAt = time.Now()
-	rows, err := p.reader.next(ctx, limit, &n.own, p.inHands())
-	if err != nil {
-		return 0, err
+	var rows []Row
+	if limit > 0 {
+		p.lastReadAt = time.Now()
+		var err error
+		if rows, err = p.reader.next(ctx, limit, &n.own, p.inHands()); err != nil {
+			return 0, err
+		}
 	}
 	if h := p.opts.Hooks.Read; h != nil && len(rows) > 0 {
 		h(p.class, len(rows), p.reader.late)
@@ -219,6 +223,13 @@ func (p *pump) prepare(rows []Row) []outRow {
 	defer p.mu.Unlock()
 	if len(rows) > 0 {
 		p.highest = max(p.highest, rows[len(rows)-1].Seq)
+	}
+	if p.down != nil || p.lowest > 0 {
+		// Something failed since mend: what is sent now could overtake it where the sender keeps no prefix.
+		for i := range rows {
+			p.giveUpRow(rows[i].Seq)
+		}
+		return nil
 	}
 	if !p.ordered {
 		batch = append(batch, p.keys.take()...)
