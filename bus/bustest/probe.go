@@ -183,12 +183,8 @@ func (p *probe) receive(src bus.Source, n int) []*bus.Delivery {
 // collect takes deliveries until it has at least n or d has passed.
 func (p *probe) collect(src bus.Source, n int, d time.Duration) ([]*bus.Delivery, error) {
 	p.Helper()
-	type result struct {
-		ds  []*bus.Delivery
-		err error
-	}
-	r := within(p, d, "Receive", func(ctx context.Context) result {
-		var r result
+	r := within(p, d, "Receive", func(ctx context.Context) received {
+		var r received
 		for len(r.ds) < n && r.err == nil && ctx.Err() == nil {
 			var ds []*bus.Delivery
 			ds, r.err = src.Receive(ctx, 1000)
@@ -197,6 +193,62 @@ func (p *probe) collect(src bus.Source, n int, d time.Duration) ([]*bus.Delivery
 		return r
 	})
 	return r.ds, r.err
+}
+
+// await waits for the end of a background Receive.
+func (p *probe) await(got <-chan received) received {
+	p.Helper()
+	limit, cancel := context.WithTimeout(p.Context(), 5*p.cfg.Patience)
+	defer cancel()
+	select {
+	case r := <-got:
+		return r
+	case <-limit.Done():
+		p.fail("a blocked Receive did not return within %v", 5*p.cfg.Patience)
+		panic("unreachable")
+	}
+}
+
+type received struct {
+	ds  []*bus.Delivery
+	err error
+}
+
+// background runs a Receive beside the case, and waits for its end when the case ends. Its context lasts long enough for
+// the steps that a case takes meanwhile.
+func (p *probe) background(receive func(ctx context.Context) ([]*bus.Delivery, error)) <-chan received {
+	p.Helper()
+	ctx, cancel := context.WithTimeout(p.Context(), 4*p.cfg.Patience)
+	got := make(chan received, 1)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		ds, err := receive(ctx)
+		got <- received{ds, err}
+	}()
+	p.Cleanup(func() {
+		cancel()
+		limit, end := context.WithTimeout(context.Background(), p.cfg.Patience)
+		defer end()
+		select {
+		case <-ended:
+		case <-limit.Done(): // the driver ignores contexts; a case of its own says so
+		}
+	})
+	return got
+}
+
+// listen waits for a while for what should not come yet.
+func (p *probe) listen(got <-chan received) (r received, ended bool) {
+	p.Helper()
+	quiet, cancel := context.WithTimeout(p.Context(), p.cfg.Quiet)
+	defer cancel()
+	select {
+	case r = <-got:
+		return r, true
+	case <-quiet.Done():
+		return r, false
+	}
 }
 
 // nothing listens for a while and fails when something comes.

@@ -1,6 +1,7 @@
 package bustest
 
 import (
+	"context"
 	"errors"
 	"maps"
 
@@ -159,7 +160,15 @@ func senderCases() []Case {
 				sender := p.open()
 				release := p.h.HoldConfirms(p)
 				first := p.hand(sender, p.batch(topic, "k")...)
-				second := p.hand(sender, p.batch(topic, "k")...) // fails when Send waits for the first's confirm
+				batch := p.batch(topic, "k")
+				var waited error
+				second := within(p, p.cfg.Patience, "Send", func(ctx context.Context) bus.Pending {
+					defer func() { waited = ctx.Err() }()
+					return sender.Send(ctx, batch)
+				})
+				if waited != nil {
+					p.fail("while the broker withheld the confirm of one batch, Send of the next returned only when its context ended")
+				}
 				p.receive(src, 2)
 				release()
 				if err := errors.Join(append(p.wait(first), p.wait(second)...)...); err != nil {
@@ -252,9 +261,9 @@ func (p *probe) failures(key func(kind string) string) map[string]bus.Outgoing {
 }
 
 func prefixInOneBatch(p *probe) {
-	topic := p.h.NewTopic(p)
-	src := p.subscribe(p.t, group(topic))
 	for kind, bad := range p.failures(func(kind string) string { return "k " + kind }) {
+		topic := p.h.NewTopic(p)
+		src := p.subscribe(p.t, group(topic))
 		sender := p.open()
 		good := p.batch(topic, bad.Key, bad.Key, bad.Key)
 		errs := p.send(sender, good[0], bad, good[1], good[2])

@@ -18,26 +18,12 @@ func sourceCases() []Case {
 			test: func(p *probe) {
 				topic := p.h.NewTopic(p)
 				src := p.subscribe(p.t, group(topic))
-				type result struct {
-					ds  []*bus.Delivery
-					err error
-				}
-				ctx, cancel := context.WithTimeout(p.Context(), p.cfg.Patience+p.cfg.Quiet)
-				defer cancel()
-				got := make(chan result, 1)
-				go func() {
-					ds, err := src.Receive(ctx, 10)
-					got <- result{ds, err}
-				}()
-				quiet, end := context.WithTimeout(p.Context(), p.cfg.Quiet)
-				defer end()
-				select {
-				case r := <-got:
+				got := p.background(func(ctx context.Context) ([]*bus.Delivery, error) { return src.Receive(ctx, 10) })
+				if r, ended := p.listen(got); ended {
 					p.fail("with nothing sent, Receive answered %d deliveries and the error %v", len(r.ds), r.err)
-				case <-quiet.Done():
 				}
 				p.mustSend(p.open(), p.batch(topic, "k")...)
-				if r := <-got; len(r.ds) == 0 {
+				if r := p.await(got); len(r.ds) == 0 {
 					p.fail("after a message was sent, a blocked Receive answered no delivery and the error %v", r.err)
 				}
 			},
@@ -68,8 +54,12 @@ func sourceCases() []Case {
 			test: func(p *probe) {
 				src := p.subscribe(p.t, group(p.h.NewTopic(p)))
 				err := within(p, p.cfg.Quiet, "Receive", func(ctx context.Context) error {
-					_, err := src.Receive(ctx, 10)
-					return err
+					for {
+						ended := ctx.Err() != nil
+						if _, err := src.Receive(ctx, 10); err != nil || ended {
+							return err
+						}
+					}
 				})
 				if !errors.Is(err, context.DeadlineExceeded) {
 					p.fail("when its context's deadline passed, Receive answered %v", err)
@@ -91,13 +81,21 @@ func sourceCases() []Case {
 				topic := p.h.NewTopic(p)
 				src := p.subscribe(p.t, group(topic))
 				p.h.Cut(p)
-				if _, err := p.collect(src, 1, p.cfg.Quiet); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-					p.h.Restore(p)
-					p.fail("with the broker cut off Receive answered %v", err)
-				}
+				got := p.background(func(ctx context.Context) (ds []*bus.Delivery, err error) {
+					for len(ds) == 0 && err == nil {
+						ds, err = src.Receive(ctx, 10)
+					}
+					return ds, err
+				})
+				r, ended := p.listen(got)
 				p.h.Restore(p)
+				if ended {
+					p.fail("with the broker cut off Receive answered %d deliveries and the error %v", len(r.ds), r.err)
+				}
 				p.mustSend(p.open(), p.batch(topic, "k")...)
-				p.receive(src, 1)
+				if r := p.await(got); len(r.ds) == 0 {
+					p.fail("after the broker was back and a message was sent, Receive answered %d deliveries and the error %v", len(r.ds), r.err)
+				}
 			},
 		},
 		{
@@ -242,21 +240,15 @@ func besideSettle(p *probe) {
 	src := p.subscribe(p.t, group(topic))
 	p.mustSend(p.open(), p.batch(topic, "k", "l")...)
 	ds := p.receive(src, 2)
-	ctx, cancel := context.WithCancel(p.Context())
-	received := make(chan struct{})
-	go func() {
-		defer close(received)
-		for ctx.Err() == nil {
-			if _, err := src.Receive(ctx, 10); err != nil {
-				return
-			}
+	got := p.background(func(ctx context.Context) (ds []*bus.Delivery, err error) {
+		for len(ds) == 0 && err == nil {
+			ds, err = src.Receive(ctx, 10)
 		}
-	}()
-	defer func() {
-		cancel()
-		<-received
-	}()
-	p.nothingOn(received)
+		return ds, err
+	})
+	if r, ended := p.listen(got); ended {
+		p.fail("with nothing more sent, Receive answered %d deliveries and the error %v", len(r.ds), r.err)
+	}
 	if err := within(p, p.cfg.Patience, "Extend", func(ctx context.Context) error { return src.Extend(ctx, ds) }); err != nil {
 		p.fail("beside a Receive that waits, Extend answered %v", err)
 	}
@@ -264,17 +256,5 @@ func besideSettle(p *probe) {
 		if err := errors.Join(p.trySettle(src, false, d)...); err != nil {
 			p.fail("beside a Receive that waits, Settle answered %v", err)
 		}
-	}
-}
-
-// nothingOn listens to a channel for a while, so that the goroutine that would close it is under way.
-func (p *probe) nothingOn(c <-chan struct{}) {
-	p.Helper()
-	quiet, end := context.WithTimeout(p.Context(), p.cfg.Quiet)
-	defer end()
-	select {
-	case <-c:
-		p.fail("a Receive that should wait has ended")
-	case <-quiet.Done():
 	}
 }

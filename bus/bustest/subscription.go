@@ -28,6 +28,7 @@ func subscriptionCases() []Case {
 				batch := p.batch(topic, "k", "l", "m", "n")
 				p.mustSend(p.open(), batch...)
 				da, _ := p.collect(a, len(batch), p.cfg.Patience)
+				p.settle(a, da...)
 				db, _ := p.collect(b, len(batch), p.cfg.Patience)
 				for _, o := range batch {
 					if ids(da)[o.ID] == 0 || ids(db)[o.ID] == 0 {

@@ -206,19 +206,16 @@ func closeEndsSources(p *probe) {
 	src := p.subscribe(p.t, group(topic))
 	p.mustSend(p.open(), p.batch(topic, "k")...)
 	ds := p.receive(src, 1)
-	blocked := make(chan error, 1)
-	ctx, cancel := context.WithTimeout(p.Context(), p.cfg.Patience)
-	defer cancel()
-	go func() {
-		var err error
+	blocked := p.background(func(ctx context.Context) (_ []*bus.Delivery, err error) {
 		for err == nil {
 			_, err = src.Receive(ctx, 10)
 		}
-		blocked <- err
-	}()
+		return nil, err
+	})
+	p.listen(blocked)
 	p.close("transport", p.t.Close)
-	if err := <-blocked; !errors.Is(err, bus.ErrClosed) {
-		p.fail("a Receive that was under way at Close of the transport answered %v", err)
+	if r := p.await(blocked); !errors.Is(r.err, bus.ErrClosed) {
+		p.fail("a Receive that was under way at Close of the transport answered %v", r.err)
 	}
 	if _, err := p.collect(src, 1, p.cfg.Patience); !errors.Is(err, bus.ErrClosed) {
 		p.fail("Receive after Close of the transport answered %v", err)
