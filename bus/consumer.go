@@ -110,12 +110,6 @@ func (c *Consumer) addRoutes(routes []sixfold.Route) error {
 			errs = append(errs, err)
 			continue
 		}
-		if r.BatchSize < 0 || r.BatchSize > 10_000 {
-			bad("route %q: BatchSize %d: give 1 to 10,000, or 0 for 50", r.Name, r.BatchSize)
-		}
-		if r.MaxConcurrent < 0 {
-			bad("route %q: MaxConcurrent %d: give 1 or more, or 0 for no limit", r.Name, r.MaxConcurrent)
-		}
 		ready := &route{name: r.Name, handle: sixfold.Chain(r.Handler(), c.o.Middleware...), size: orElse(r.BatchSize, 50)}
 		if r.MaxConcurrent > 0 {
 			ready.gate = &gate{limit: r.MaxConcurrent}
