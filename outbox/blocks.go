@@ -38,6 +38,7 @@ func (b *blocks) add(r outRow, now time.Time, reason error) *FailedRow {
 	f.partition = r.partition
 	f.Attempts++
 	f.Reason = reason.Error()
+	f.refusal = f.Reason
 	f.Next = now.Add(max(b.retry(f.Attempts), time.Millisecond))
 	f.trying = false
 	return f
@@ -83,6 +84,13 @@ func (b *blocks) try(now time.Time) (lowest int64) {
 		}
 	}
 	return lowest
+}
+
+// rest closes again the keys that try has opened, since an outage came before their rows had their try.
+func (b *blocks) rest() {
+	for _, f := range b.by {
+		f.trying = false
+	}
 }
 
 // drop forgets the blocks of partitions that are no longer ours.

@@ -2,7 +2,7 @@ package outbox
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"maps"
 	"strings"
 	"time"
@@ -23,28 +23,52 @@ func (p *pump) deadLetter(ctx context.Context, n *tenure) error {
 	p.mu.Unlock()
 	for _, seq := range trials {
 		found, err := p.reader.queue.LookUp(ctx, []Range{{seq, seq}}, 2, n.own)
-		if err != nil || len(found) == 0 || found[0].Foreign || !n.valid() {
+		if err != nil || len(found) == 0 || found[0].Foreign || !n.valid() || ctx.Err() != nil {
 			continue // the ordinary way tries it once more
 		}
 		failed := rows[seq]
 		out := outRow{seq: seq, partition: found[0].Partition, out: dead(&found[0], failed)}
-		errs := p.sender.Send(ctx, []bus.Outgoing{out.out}).Wait(ctx)
-		if len(errs) != 1 || errs[0] != nil {
-			p.mu.Lock()
-			p.blocks.add(out, time.Now(), errors.Join(errors.New(failed.Reason), errors.Join(errs...)))
-			p.mu.Unlock()
-			continue
+		// As with every send, what has begun is waited for until the drain limit.
+		errs := p.sender.Send(p.hard, []bus.Outgoing{out.out}).Wait(p.hard)
+		if err = errBadPending; len(errs) == 1 {
+			err = errs[0]
 		}
+		if err != nil {
+			if p.notDead(out, failed, err) {
+				continue
+			}
+			return nil
+		}
+		p.mu.Lock()
+		p.doubt(out)
+		p.mu.Unlock()
 		b := backoff{log: p.log, what: "outbox relay cannot settle a dead letter"}
 		if !p.settle(p.hard, n, []int64{seq}, &b) {
 			return nil
 		}
 		p.mu.Lock()
+		delete(p.doubtful, seq)
 		p.blocks.settled(outRow{seq: seq, out: bus.Outgoing{Envelope: &sixfold.Envelope{Key: failed.Key}}})
 		p.mu.Unlock()
-		p.log.Warn("outbox relay: a message became a dead letter", "id", failed.ID, "topic", out.out.Topic, "type", failed.Type, "reason", failed.Reason)
+		p.log.Warn("outbox relay: a message became a dead letter", "id", failed.ID, "topic", out.out.Topic, "type", failed.Type, "reason", failed.refusal)
 	}
 	return nil
+}
+
+// notDead notes why a dead letter was not taken. A refusal keeps its key blocked for another while (true); an outage is
+// nobody's fault, and the relay begins again with it (false).
+func (p *pump) notDead(out outRow, failed FailedRow, err error) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !isPoison(err) {
+		p.down = err
+		p.doubt(out)
+		p.blocks.rest()
+		return false
+	}
+	f := p.blocks.add(out, time.Now(), fmt.Errorf("%s; its dead letter: %w", failed.refusal, err))
+	f.refusal = failed.refusal
+	return true
 }
 
 // dead makes the dead letter of a row: what it holds, and why it is there.
@@ -57,7 +81,7 @@ func dead(r *Row, f FailedRow) bus.Outgoing {
 	if env.Headers == nil {
 		env.Headers = make(map[string]string, 4)
 	}
-	env.Headers["sixfold-dead-reason"] = clean(f.Reason)
+	env.Headers["sixfold-dead-reason"] = clean(f.refusal)
 	env.Headers["sixfold-dead-topic"] = r.Topic
 	env.Headers["sixfold-dead-from"] = "relay"
 	return bus.Outgoing{Topic: r.Topic + ".dead", Envelope: env}

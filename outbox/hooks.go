@@ -37,4 +37,5 @@ type FailedRow struct {
 
 	partition int16
 	trying    bool
+	refusal   string // the broker's reason alone, without what became of a dead letter
 }

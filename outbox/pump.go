@@ -38,10 +38,11 @@ type pump struct {
 	inFlight int       // rows in them
 	keys     oneByOne
 	blocks   blocks
-	down     error // of the sender, which is of no more use then
-	lowest   int64 // of the rows that were given up and must be read again; 0: none
-	highest  int64 // seq read, for the node row
-	arrived  bool  // something was confirmed since the last look
+	down     error           // of the sender, which is of no more use then
+	lowest   int64           // of the rows that were given up and must be read again; 0: none
+	highest  int64           // seq read, for the node row
+	arrived  bool            // something was confirmed since the last look
+	doubtful map[int64]int16 // rows whose confirm an outage took, by seq with their partition: they may have arrived
 	misses   map[string]int64
 	node     string
 	held     int
@@ -52,7 +53,10 @@ type flight struct {
 	rows    []outRow
 	pending bus.Pending
 	at      time.Time
-	done    bool // settled or given up; set under pump.mu
+
+	// Under pump.mu:
+	confirmed []int64 // seqs, since its fate is known
+	done      bool    // settled or given up
 }
 
 // outRow is a row as it is sent.
@@ -115,30 +119,36 @@ func (p *pump) incarnate(ctx context.Context, n *tenure) error {
 	var heart, tail sync.WaitGroup
 	heart.Go(func() { n.run(beating, p.nudge) })
 	sent := make(chan *flight, p.opts.MaxInFlight+1)
-	confirmed := make(chan landed, p.opts.MaxInFlight+1)
+	confirmed := make(chan *flight, p.opts.MaxInFlight+1)
 	tail.Go(func() { p.waitForConfirms(hard, sent, confirmed) })
 	tail.Go(func() { p.settleConfirmed(hard, n, confirmed) })
 
 	p.hard = hard
 	p.reader.reset()
-	err := p.work(ctx, n, sent)
+	working, ended := context.WithCancel(ctx)
+	drained := make(chan struct{})
+	heart.Go(func() { killAfter(working, p.opts.DrainTimeout, drained, kill) })
+	err := p.work(working, n, sent)
+	ended()
 	close(sent)
 	if n.lost() {
 		kill() // nothing can be settled any more
 	}
-	limit := time.AfterFunc(p.opts.DrainTimeout, kill)
 	tail.Wait()
-	limit.Stop()
+	close(drained)
 	p.closeSender(context.WithoutCancel(ctx))
 	stopBeating()
 	heart.Wait()
 	inDoubt := p.giveUp()
 	p.lease(nil, n.held)
-	if n.lost() {
+	if n.lost() && ctx.Err() == nil {
 		return err
 	}
 	if inDoubt > 0 {
 		err = errors.Join(err, &sixfold.DrainError{What: fmt.Sprintf("relay to %q", p.class), InDoubt: inDoubt, After: p.opts.DrainTimeout})
+	}
+	if n.lost() {
+		return err
 	}
 	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.opts.DrainTimeout)
 	defer cancel()
@@ -148,13 +158,44 @@ func (p *pump) incarnate(ctx context.Context, n *tenure) error {
 	return err
 }
 
-// giveUp forgets what is in flight and answers how many rows that are.
+// killAfter calls kill when limit has passed since ctx ended, unless drained is closed before. The limit counts from
+// there, and not from the end of work, since work itself may be stuck in a send or a settlement.
+func killAfter(ctx context.Context, limit time.Duration, drained <-chan struct{}, kill func()) {
+	select {
+	case <-ctx.Done():
+	case <-drained:
+		return
+	}
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		kill()
+	case <-drained:
+	}
+}
+
+// giveUp forgets what is in flight and answers how many rows may have reached the broker and are not settled: they will
+// be sent again. The fate of all flights is known.
 func (p *pump) giveUp() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := p.inFlight
-	p.flights, p.inFlight, p.keys, p.blocks.by, p.lowest, p.down, p.held = nil, 0, oneByOne{}, nil, 0, nil, 0
+	n := len(p.doubtful)
+	for _, f := range p.flights {
+		if !f.done {
+			n += len(f.confirmed)
+		}
+	}
+	p.flights, p.inFlight, p.keys, p.blocks.by, p.lowest, p.down, p.held, p.doubtful = nil, 0, oneByOne{}, nil, 0, nil, 0, nil
 	return n
+}
+
+// doubt notes, under mu, a row that may have reached the broker.
+func (p *pump) doubt(r outRow) {
+	if p.doubtful == nil {
+		p.doubtful = make(map[int64]int16)
+	}
+	p.doubtful[r.seq] = r.partition
 }
 
 func (p *pump) closeSender(ctx context.Context) {

@@ -8,26 +8,21 @@ import (
 	"github.com/sixfold-go/sixfold/bus"
 )
 
-// landed is a flight whose fate is known: the seqs that may be settled.
-type landed struct {
-	flight *flight
-	seqs   []int64
-}
-
 // settleBatch bounds the rows of one settling statement.
 const settleBatch = 10_000
 
 // waitForConfirms takes flights in the order of their sends and sorts their rows into confirmed, blocked and given up.
-func (p *pump) waitForConfirms(ctx context.Context, sent <-chan *flight, confirmed chan<- landed) {
+func (p *pump) waitForConfirms(ctx context.Context, sent <-chan *flight, confirmed chan<- *flight) {
 	defer close(confirmed)
 	for f := range sent {
 		errs := f.pending.Wait(ctx)
-		confirmed <- landed{f, p.judge(ctx, f, errs)}
+		p.judge(ctx, f, errs)
+		confirmed <- f
 	}
 }
 
-// judge answers the seqs of f that are confirmed, or count as such, and notes the others.
-func (p *pump) judge(ctx context.Context, f *flight, errs []error) []int64 {
+// judge notes what of f is confirmed, or counts as such, and what becomes of the rest.
+func (p *pump) judge(ctx context.Context, f *flight, errs []error) {
 	seqs := make([]int64, 0, len(f.rows))
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -40,7 +35,7 @@ func (p *pump) judge(ctx context.Context, f *flight, errs []error) []int64 {
 		case err == nil:
 		case errors.Is(err, bus.ErrUnroutable) && r.out.MayMiss:
 			p.missed(r)
-		case errors.Is(err, bus.ErrUnroutable), errors.Is(err, bus.ErrTooLarge), errors.Is(err, bus.ErrRefused):
+		case isPoison(err):
 			p.poison(r, err)
 			p.putBack(p.keys.failed(r.out.Key))
 			continue
@@ -56,6 +51,7 @@ func (p *pump) judge(ctx context.Context, f *flight, errs []error) []int64 {
 			}
 			p.keys.failed(r.out.Key)
 			p.giveUpRow(r.seq)
+			p.doubt(r)
 			continue
 		}
 		seqs = append(seqs, r.seq)
@@ -66,8 +62,16 @@ func (p *pump) judge(ctx context.Context, f *flight, errs []error) []int64 {
 		if !p.ordered {
 			p.keys.confirmed(r.out.Key)
 		}
+		if len(p.doubtful) > 0 {
+			delete(p.doubtful, r.seq)
+		}
 	}
-	return seqs
+	f.confirmed = seqs
+}
+
+// isPoison tells what the broker does not take of one row from an outage, which is none of its business.
+func isPoison(err error) bool {
+	return errors.Is(err, bus.ErrUnroutable) || errors.Is(err, bus.ErrTooLarge) || errors.Is(err, bus.ErrRefused)
 }
 
 // putBack makes rows that were not sent be read again, under mu: at once, or with the failed row of their key that they
@@ -109,18 +113,18 @@ func (p *pump) missed(r outRow) {
 }
 
 // settleConfirmed removes confirmed rows, as many at once as have been confirmed meanwhile.
-func (p *pump) settleConfirmed(ctx context.Context, n *tenure, confirmed <-chan landed) {
+func (p *pump) settleConfirmed(ctx context.Context, n *tenure, confirmed <-chan *flight) {
 	b := backoff{log: p.log, what: "outbox relay cannot settle what the broker has confirmed"}
-	for l := range confirmed {
-		all, seqs := []landed{l}, l.seqs
+	for f := range confirmed {
+		all, seqs := []*flight{f}, f.confirmed
 	more:
 		for len(seqs) < settleBatch {
 			select {
-			case l, open := <-confirmed:
+			case f, open := <-confirmed:
 				if !open {
 					break more
 				}
-				all, seqs = append(all, l), append(seqs, l.seqs...)
+				all, seqs = append(all, f), append(seqs, f.confirmed...)
 			default:
 				break more
 			}
@@ -153,14 +157,14 @@ func (p *pump) settle(ctx context.Context, n *tenure, seqs []int64, b *backoff) 
 }
 
 // land marks flights as done.
-func (p *pump) land(all []landed) {
+func (p *pump) land(all []*flight) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, l := range all {
-		l.flight.done = true
-		p.inFlight -= len(l.flight.rows)
-		if h := p.opts.Hooks.Settled; h != nil && len(l.seqs) > 0 {
-			h(p.class, len(l.seqs), time.Since(l.flight.at))
+	for _, f := range all {
+		f.done = true
+		p.inFlight -= len(f.rows)
+		if h := p.opts.Hooks.Settled; h != nil && len(f.confirmed) > 0 {
+			h(p.class, len(f.confirmed), time.Since(f.at))
 		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -89,6 +91,7 @@ func (p *pump) share(ctx context.Context, n *tenure) error {
 		p.requeue()
 		p.mu.Lock()
 		p.blocks.drop(ps)
+		maps.DeleteFunc(p.doubtful, func(_ int64, partition int16) bool { return slices.Contains(ps, partition) })
 		p.mu.Unlock()
 		p.holding(n)
 		p.lease(nil, len(ps))

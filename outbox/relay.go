@@ -185,17 +185,25 @@ func (r *Relay) Run(ctx context.Context) error {
 	return joinDrains(errs, r.opts.DrainTimeout)
 }
 
-// joinDrains makes one *sixfold.DrainError of several, so that the number in doubt is the relay's.
+// joinDrains makes one *sixfold.DrainError of several, so that the number in doubt is the relay's, and keeps all else.
 func joinDrains(errs []error, limit time.Duration) error {
 	total := 0
 	var rest []error
-	for _, err := range errs {
+	var add func(error)
+	add = func(err error) {
 		var d *sixfold.DrainError
-		if errors.As(err, &d) {
-			total += d.InDoubt
-		} else if err != nil {
+		if !errors.As(err, &d) {
 			rest = append(rest, err)
+		} else if joined, ok := err.(interface{ Unwrap() []error }); ok {
+			for _, err := range joined.Unwrap() {
+				add(err)
+			}
+		} else {
+			total += d.InDoubt
 		}
+	}
+	for _, err := range errs {
+		add(err)
 	}
 	if total > 0 {
 		rest = append(rest, &sixfold.DrainError{What: "relay", InDoubt: total, After: limit})
