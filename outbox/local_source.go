@@ -194,6 +194,9 @@ func (s *localSource) share(ctx context.Context) error {
 		}
 		s.leaving = nil
 	}
+	if err := s.tenure.tidy(ctx); err != nil {
+		return fmt.Errorf("give partitions back: %w", err)
+	}
 	switch count := s.tenure.claim(); {
 	case count > 0:
 		got, err := s.tenure.take(ctx, count, true)

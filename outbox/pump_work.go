@@ -71,6 +71,9 @@ func (p *pump) work(ctx context.Context, n *tenure, sent chan<- *flight) error {
 // share brings the partitions to a fair share. Newly taken ones are read from the start; those that are too many are
 // drained before others get them.
 func (p *pump) share(ctx context.Context, n *tenure) error {
+	if err := n.tidy(ctx); err != nil {
+		return fmt.Errorf("give partitions back: %w", err)
+	}
 	count := n.claim()
 	switch {
 	case count > 0:

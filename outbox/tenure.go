@@ -33,8 +33,9 @@ type tenure struct {
 	news       bool // of a beat, not seen by adjust yet
 	fenced     bool
 
-	own  Ownership // the reader's goroutine only
-	held int
+	own    Ownership // the reader's goroutine only, like all below
+	held   int
+	unsure bool // the answer to a take-over or to a giving back was lost
 }
 
 // join begins an incarnation.
@@ -140,6 +141,7 @@ func (n *tenure) take(ctx context.Context, count int, countSuspects bool) ([]Lea
 		n.fence()
 	}
 	if err != nil {
+		n.unsure = true
 		return nil, err
 	}
 	for _, l := range got {
@@ -165,7 +167,28 @@ func (n *tenure) release(count int) (ps []int16) {
 
 // giveBack frees drained partitions.
 func (n *tenure) giveBack(ctx context.Context, ps []int16) error {
-	return n.leases.GiveBack(ctx, n.class, n.node, ps)
+	err := n.leases.GiveBack(ctx, n.class, n.node, ps)
+	n.unsure = n.unsure || err != nil
+	return err
+}
+
+// tidy frees, after a take-over or a giving back whose answer was lost, every partition that is not known to be held:
+// one that is leased to a living node which does not read it would stand still. Nothing may be left to drain.
+func (n *tenure) tidy(ctx context.Context) error {
+	if !n.unsure {
+		return nil
+	}
+	var ps []int16
+	for p := range int16(Partitions) {
+		if !n.own.Partitions[p] {
+			ps = append(ps, p)
+		}
+	}
+	if err := n.leases.GiveBack(ctx, n.class, n.node, ps); err != nil {
+		return err
+	}
+	n.unsure = false
+	return nil
 }
 
 // leave ends the incarnation.
