@@ -24,8 +24,11 @@ func (t Tx) Savepoint(ctx context.Context, fn func(Tx) error) (err error) {
 	}
 	undo := true
 	defer func() {
-		if undo {
-			err = errors.Join(err, t.undo(ctx, name))
+		if !undo {
+			return
+		}
+		if uerr := t.undo(ctx, name); uerr != nil {
+			err = errors.Join(err, uerr)
 		}
 	}()
 	if err := fn(Tx{on: t.on, depth: t.depth + 1}); err != nil {

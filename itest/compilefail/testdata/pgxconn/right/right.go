@@ -1,0 +1,26 @@
+// Package right mends its twin.
+package right
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/sixfold-go/sixfold/outbox"
+	"github.com/sixfold-go/sixfold/sqltx"
+)
+
+type placed struct{ ID string }
+
+func (placed) MessageName() string { return "orders.placed" }
+
+func publish(ctx context.Context, box *outbox.Outbox, conn *pgx.Conn) error {
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback(ctx)
+	if _, err := box.Publish(ctx, sqltx.Pgx(tx), placed{"1"}); err != nil {
+		return err
+	}
+	return tx.Commit(ctx)
+}

@@ -1,0 +1,19 @@
+// Package wrong passes a connection as something like a transaction.
+package wrong
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/sixfold-go/sixfold/outbox"
+	"github.com/sixfold-go/sixfold/sqltx"
+)
+
+type placed struct{ ID string }
+
+func (placed) MessageName() string { return "orders.placed" }
+
+func publish(ctx context.Context, box *outbox.Outbox, conn *sql.Conn) error {
+	_, err := box.Publish(ctx, sqltx.Like(conn), placed{"1"})
+	return err
+}

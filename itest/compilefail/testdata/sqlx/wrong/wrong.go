@@ -1,0 +1,19 @@
+// Package wrong passes a database of sqlx as something like a transaction.
+package wrong
+
+import (
+	"context"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/sixfold-go/sixfold/outbox"
+	"github.com/sixfold-go/sixfold/sqltx"
+)
+
+type placed struct{ ID string }
+
+func (placed) MessageName() string { return "orders.placed" }
+
+func publish(ctx context.Context, box *outbox.Outbox, db *sqlx.DB) error {
+	_, err := box.Publish(ctx, sqltx.Like(db), placed{"1"})
+	return err
+}
