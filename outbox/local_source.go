@@ -25,7 +25,6 @@ type localSource struct {
 	reader  reader // Receive's goroutine, like all up to mu
 	tenure  *tenure
 	owned   context.Context
-	disown  context.CancelFunc
 	heart   sync.WaitGroup
 	beating context.CancelFunc
 	sweepAt time.Time
@@ -42,6 +41,7 @@ type localSource struct {
 	lowest  int64 // of the released rows; 0: none
 	node    string
 	live    *tenure // of that node
+	disown  context.CancelFunc
 	highest int64
 	closed  bool
 }
@@ -80,27 +80,46 @@ func (s *localSource) begin(ctx context.Context) error {
 		return err
 	}
 	s.tenure = t
-	s.owned, s.disown = context.WithCancel(context.WithoutCancel(ctx))
+	owned, disown := context.WithCancel(context.WithoutCancel(ctx))
 	beating, stop := context.WithCancel(context.WithoutCancel(ctx))
-	s.beating = stop
-	s.heart.Go(func() { t.run(beating, s.nudge) })
+	s.owned, s.beating = owned, stop
+	s.heart.Go(func() { t.run(beating, func() { s.beaten(t, disown) }) })
 	s.reader.reset()
 	s.sweepAt = time.Now().Add(s.local.opts.Sweep)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.node, s.live = t.node, t
+	s.node, s.live, s.disown = t.node, t, disown
 	return nil
+}
+
+// beaten looks, after a beat, whether the deliveries are still ours. Receive may be waiting for handlers meanwhile.
+func (s *localSource) beaten(t *tenure, disown context.CancelFunc) {
+	if t.lost() {
+		disown()
+	}
+	s.nudge()
+}
+
+// fenced ends the deliveries of a node that was found to be taken over.
+func (s *localSource) fenced(node string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.node == node && node != "" {
+		s.live.fence()
+		s.disown()
+	}
+	s.nudge()
 }
 
 // end gives an incarnation up: its deliveries are no longer ours.
 func (s *localSource) end() {
-	s.disown()
 	s.beating()
 	s.heart.Wait()
 	s.surplus, s.leaving = nil, nil
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.batches, s.out, s.total, s.lowest, s.node = nil, [Partitions]int{}, 0, 0, ""
+	s.disown()
+	s.batches, s.out, s.total, s.lowest, s.node, s.highest = nil, [Partitions]int{}, 0, 0, "", 0
 }
 
 func (s *localSource) mark() int64 {
@@ -126,6 +145,9 @@ func (s *localSource) Receive(ctx context.Context, max int) ([]*bus.Delivery, er
 		if s.isClosed() {
 			return nil, fmt.Errorf("outbox: local: receive: %w", bus.ErrClosed)
 		}
+		if s.hasReleased() {
+			s.letGo() // what was released comes before what was read behind it
+		}
 		if len(s.surplus) > 0 {
 			n := min(max, len(s.surplus))
 			ds := s.surplus[:n:n]
@@ -146,13 +168,13 @@ func (s *localSource) Receive(ctx context.Context, max int) ([]*bus.Delivery, er
 	}
 }
 
-// turn reads once into surplus.
+// turn reads once into surplus; it reports whether there is something, or more to read.
 func (s *localSource) turn(ctx context.Context, max int) (bool, error) {
 	if s.tenure.lost() {
 		s.log.Warn("local consumer was taken over by another; it begins again")
 		s.end()
 		if err := s.begin(ctx); err != nil {
-			s.owned, s.disown, s.beating = ctx, func() {}, func() {}
+			s.beating = func() {}
 			return false, err
 		}
 	}
@@ -166,7 +188,7 @@ func (s *localSource) turn(ctx context.Context, max int) (bool, error) {
 	s.back()
 	rows, err := s.reader.next(ctx, room, &s.tenure.own, s.inHands())
 	if err != nil || len(rows) == 0 {
-		return false, err
+		return err == nil && s.reader.backlog, err // behind rows of others, and of what is out, there is more
 	}
 	s.hold(rows)
 	// The mark is durable before a handler can crash on one of the rows, so that whoever takes over knows the suspects.
@@ -210,6 +232,12 @@ func (s *localSource) share(ctx context.Context) error {
 		s.leaving = s.tenure.release(-count)
 	}
 	return nil
+}
+
+func (s *localSource) hasReleased() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lowest > 0
 }
 
 func (s *localSource) room() int {
@@ -377,7 +405,7 @@ func (s *localSource) delete(ctx context.Context, live *tenure, seqs []int64) er
 			b.over()
 			return nil
 		case errors.Is(err, ErrFenced):
-			live.fence()
+			s.fenced(live.node)
 			return fmt.Errorf("outbox: local: settle: %w: %w", bus.ErrLost, err)
 		case ctx.Err() != nil:
 			return fmt.Errorf("outbox: local: settle: %w: %w", bus.ErrUnavailable, err)
@@ -396,6 +424,7 @@ func (s *localSource) Claim(ctx context.Context, tx sqltx.Tx, ds []*bus.Delivery
 	}
 	there, err := s.queue.Claim(ctx, tx, node, seqs)
 	if errors.Is(err, ErrFenced) {
+		s.fenced(node)
 		return nil, fmt.Errorf("outbox: local: claim: %w: %w", bus.ErrLost, err)
 	}
 	if err != nil {
