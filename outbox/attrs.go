@@ -129,6 +129,7 @@ func decodeAny(attrs []byte, env *sixfold.Envelope) (Flags, error) {
 	if a.Type == "" {
 		return Flags{}, errors.New(`outbox: read attributes: "type" is missing; write {"type": "<message name>"}`)
 	}
+	env.Time, env.Expires = time.Time{}, time.Time{}
 	for _, t := range []struct {
 		text string
 		to   *time.Time
@@ -172,6 +173,9 @@ func decodePlain(b []byte, env *sixfold.Envelope) (flags Flags, ok bool) {
 			flags.MustReach = flags.MustReach || name == "mustreach"
 			flags.Relayed = flags.Relayed || name == "relayed"
 		case "headers":
+			if headers != nil { // twice: encoding/json merges them
+				return flags, false
+			}
 			if headers, i, ok = plainHeaders(text, i); !ok {
 				return flags, false
 			}

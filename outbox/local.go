@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
@@ -51,6 +53,8 @@ func NewLocal(st Store, db sqltx.Runner, opts *LocalOptions) (*Local, error) {
 	}
 	if db == nil {
 		errs = append(errs, fmt.Errorf("outbox: local: %w", sqltx.ErrNoDB))
+	} else if d, ok := db.(interface{ Err() error }); ok && d.Err() != nil {
+		errs = append(errs, fmt.Errorf("outbox: local: %w", d.Err()))
 	}
 	o := RelayOptions{Lease: l.opts.Lease, Batch: l.opts.Batch, Poll: l.opts.Poll, Sweep: l.opts.Sweep, Logger: l.opts.Logger}
 	errs = append(errs, o.defaults())
@@ -62,9 +66,12 @@ func NewLocal(st Store, db sqltx.Runner, opts *LocalOptions) (*Local, error) {
 	return l, nil
 }
 
+// maxLocal bounds what a relay may bring in one row, in bytes.
+const maxLocal = 16 << 20
+
 // Capabilities implements bus.Transport.
 func (l *Local) Capabilities() bus.Capabilities {
-	return bus.Capabilities{Name: "local", OrderPerKey: true, PrefixPerKey: true, Confirms: true, MaxBody: 16 << 20}
+	return bus.Capabilities{Name: "local", OrderPerKey: true, PrefixPerKey: true, Confirms: true, MaxBody: maxLocal}
 }
 
 // Close implements bus.Transport; a Local holds nothing.
@@ -135,6 +142,13 @@ func (s *localSender) check(o bus.Outgoing) error {
 	_, err := sixfold.ParseID(o.ID) // other producers' ids are any string, the row's column is a UUID
 	if err = errors.Join(err, checkConsumer(o.Topic)); err != nil {
 		return fmt.Errorf("outbox: local: %w: %w", bus.ErrRefused, err)
+	}
+	// What the database would refuse must not look like an outage, which is tried again for ever.
+	if !utf8.ValidString(o.Key) || strings.ContainsRune(o.Key, 0) {
+		return fmt.Errorf("outbox: local: %w: key %.64q: it is not valid UTF-8, or has a NUL, which no database takes as text; send another", bus.ErrRefused, o.Key)
+	}
+	if n := len(o.Body); n > maxLocal {
+		return fmt.Errorf("outbox: local: %w: the body has %d bytes, the limit is %d; send the address of the data", bus.ErrTooLarge, n, maxLocal)
 	}
 	return nil
 }

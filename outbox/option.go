@@ -3,7 +3,9 @@ package outbox
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/sixfold-go/sixfold"
 )
@@ -71,6 +73,10 @@ func Unique(key string, within time.Duration) Option {
 			d.fail("unique key: it has %d bytes, the limit is %d; use a hash of it", len(key), sixfold.MaxName)
 		case within < 0:
 			d.fail("unique key: it holds for %v; give a positive duration, or 0 for ever", within)
+		case !utf8.ValidString(key) || strings.ContainsRune(key, 0):
+			d.fail("unique key %.64q: it is not valid UTF-8, or has a NUL; encode it, for example in hexadecimal", key)
+		case within > 0:
+			d.uniqueFor = max(within, time.Microsecond) // databases count in these, and 0 is for ever
 		}
 	}
 }
@@ -82,7 +88,11 @@ func Expires(after time.Duration) Option {
 			d.fail("expiry in %v: it is not in the future; give a positive duration", after)
 			return
 		}
-		d.env.Expires = d.env.Time.Add(after)
+		from := d.env.Time
+		if from.IsZero() {
+			from = time.Now().UTC().Round(0)
+		}
+		d.env.Expires = from.Add(after)
 	}
 }
 

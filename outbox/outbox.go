@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/sixfold-go/sixfold"
@@ -118,6 +119,7 @@ func (o *Outbox) PublishEnvelope(ctx context.Context, tx sqltx.Tx, env *sixfold.
 		return err
 	}
 	own := *env
+	own.Headers = maps.Clone(env.Headers) // options add to them, and env stays the caller's
 	w, err := o.rows(&draft{env: &own, idGiven: true}, opts)
 	if err != nil {
 		return err
@@ -178,6 +180,9 @@ func (o *Outbox) rows(d *draft, opts []Option) (w written, err error) {
 		opt(d)
 	}
 	env := d.env
+	if d.idGiven {
+		env.ID = strings.ToLower(env.ID) // as the database gives it back; both cases are one id
+	}
 	if d.idGiven && env.CorrelationID == first {
 		env.CorrelationID = env.ID // the first of a chain is its own correlation
 	}

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/sixfold-go/sixfold"
+	"github.com/sixfold-go/sixfold/bus"
 )
 
 // A Route says where messages go. To and ToConsumer make routes; New takes them. A message that several routes name is
@@ -92,13 +94,19 @@ func checkConsumer(name string) error {
 	if name == "" {
 		return errors.New(`outbox: consumer "": it is empty; give the name (group) of the consumer`)
 	}
+	if len(strings.TrimSuffix(name, bus.DeadSuffix)) > maxClass-len(bus.DeadSuffix) {
+		return fmt.Errorf("outbox: consumer %.64q: it has %d bytes, the limit is %d, so that its dead letters have a name as well; shorten it", name, len(name), maxClass-len(bus.DeadSuffix))
+	}
 	return checkClass(name)
 }
 
+// maxClass bounds the name of a transport or a local consumer, in bytes.
+const maxClass = 100
+
 // checkClass bounds names that become part of lease rows.
 func checkClass(name string) error {
-	if len(name) > 100 || slices.ContainsFunc([]byte(name), func(c byte) bool { return c <= ' ' || c >= 0x7f }) {
-		return fmt.Errorf("outbox: name %.64q: it has more than 100 bytes, or spaces, control characters or non-ASCII; use letters, digits, dots and dashes", name)
+	if len(name) > maxClass || slices.ContainsFunc([]byte(name), func(c byte) bool { return c <= ' ' || c >= 0x7f }) {
+		return fmt.Errorf("outbox: name %.64q: it has more than %d bytes, or spaces, control characters or non-ASCII; use letters, digits, dots and dashes", name, maxClass)
 	}
 	return nil
 }

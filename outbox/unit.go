@@ -125,8 +125,9 @@ func (u *Unit) statements(ctx context.Context, tx sqltx.Tx, err error) ([]sqltx.
 			return nil, err
 		}
 		s, err := u.box.writer.Prepare(t, rows)
-		if err != nil {
-			return nil, fmt.Errorf("outbox: publish: %w", err)
+		if err != nil { // too much for one statement: it costs round trips of its own
+			_, err = u.write(ctx, tx)
+			return nil, err
 		}
 		out = append(out, s)
 	}
