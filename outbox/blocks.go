@@ -38,7 +38,7 @@ func (b *blocks) add(r outRow, now time.Time, reason error) *FailedRow {
 	f.partition = r.partition
 	f.Attempts++
 	f.Reason = reason.Error()
-	f.refusal = f.Reason
+	f.refusal, f.code = f.Reason, codeOf(reason)
 	f.Next = now.Add(max(b.retry(f.Attempts), time.Millisecond))
 	f.trying = false
 	return f

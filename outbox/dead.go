@@ -2,8 +2,10 @@ package outbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -67,7 +69,7 @@ func (p *pump) notDead(out outRow, failed FailedRow, err error) bool {
 		return false
 	}
 	f := p.blocks.add(out, time.Now(), fmt.Errorf("%s; its dead letter: %w", failed.refusal, err))
-	f.refusal = failed.refusal
+	f.refusal, f.code = failed.refusal, failed.code
 	return true
 }
 
@@ -81,10 +83,25 @@ func dead(r *Row, f FailedRow) bus.Outgoing {
 	if env.Headers == nil {
 		env.Headers = make(map[string]string, 4)
 	}
-	env.Headers["sixfold-dead-reason"] = clean(f.refusal)
-	env.Headers["sixfold-dead-topic"] = r.Topic
+	env.Headers[bus.DeadReason] = f.code
+	env.Headers[bus.DeadError] = clean(f.refusal)
+	env.Headers[bus.DeadAttempts] = strconv.Itoa(f.Attempts)
+	env.Headers[bus.DeadTopic] = r.Topic
 	env.Headers["sixfold-dead-from"] = "relay"
-	return bus.Outgoing{Topic: r.Topic + ".dead", Envelope: env}
+	return bus.Outgoing{Topic: r.Topic + bus.DeadSuffix, Envelope: env}
+}
+
+// codeOf names, as bus.DeadReason does, why a row is not taken.
+func codeOf(err error) string {
+	switch {
+	case errors.Is(err, bus.ErrUnroutable):
+		return "unroutable"
+	case errors.Is(err, bus.ErrTooLarge):
+		return "too-large"
+	case errors.Is(err, bus.ErrRefused):
+		return "refused"
+	}
+	return "undecodable"
 }
 
 // clean makes an error's text fit for a header.

@@ -1,6 +1,8 @@
 package outbox
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -80,7 +82,29 @@ func (g *gaps) check(writers []string) {
 		}
 		group.openers = still
 	}
+	g.merge()
 }
+
+// merge joins groups with the same openers, since they are closed by the same look-up. So beside a transaction that
+// publishes for minutes there are as many groups as there are open transactions at most, and not one for each check.
+func (g *gaps) merge() {
+	kept := g.groups[:0]
+next:
+	for _, group := range g.groups {
+		for i := range kept {
+			if maps.Equal(kept[i].openers, group.openers) {
+				kept[i].ranges = append(kept[i].ranges, group.ranges...)
+				slices.SortFunc(kept[i].ranges, byFrom)
+				continue next
+			}
+		}
+		kept = append(kept, group)
+	}
+	clear(g.groups[len(kept):])
+	g.groups = kept
+}
+
+func byFrom(a, b Range) int { return cmp.Compare(a.From, b.From) }
 
 // missing are all ranges, in ascending order and apart.
 func (g *gaps) missing() []Range {
@@ -91,15 +115,7 @@ func (g *gaps) missing() []Range {
 	for _, group := range g.groups {
 		all = append(all, group.ranges...)
 	}
-	slices.SortFunc(all, func(a, b Range) int {
-		switch {
-		case a.From < b.From:
-			return -1
-		case a.From > b.From:
-			return 1
-		}
-		return 0
-	})
+	slices.SortFunc(all, byFrom)
 	return all
 }
 

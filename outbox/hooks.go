@@ -37,5 +37,6 @@ type FailedRow struct {
 
 	partition int16
 	trying    bool
+	code      string // of Reason, for the dead letter
 	refusal   string // the broker's reason alone, without what became of a dead letter
 }
