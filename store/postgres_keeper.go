@@ -61,4 +61,3 @@ func (k *pgKeeper) Purge(ctx context.Context, limit int) (int, error) {
 	}
 	return int(d + p), nil
 }
-

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/sixfold-go/sixfold/outbox"
@@ -140,54 +139,3 @@ func (q *pgQueue) Claim(ctx context.Context, tx sqltx.Tx, node string, seqs []in
 	slices.Sort(there) // RETURNING promises no order
 	return there, nil
 }
-
-func scanInts(to *[]int64) func(sqltx.Rows) error {
-	var n int64
-	dest := []any{&n}
-	return func(rows sqltx.Rows) error {
-		if err := rows.Scan(dest...); err != nil {
-			return err
-		}
-		*to = append(*to, n)
-		return nil
-	}
-}
-
-// mask has a bit for each partition that is held.
-func mask(own *outbox.Ownership) int64 {
-	var m uint64
-	for p, held := range own.Partitions {
-		if held {
-			m |= 1 << p
-		}
-	}
-	return int64(m)
-}
-
-// rowScan collects rows as read and look-up answer them.
-type rowScan struct {
-	rows []outbox.Row
-	r    outbox.Row
-	dest [8]any
-}
-
-func (in *rowScan) into(class string) func(sqltx.Rows) error {
-	r := &in.r
-	in.dest = [8]any{&r.Seq, &r.Partition, &r.Attempts, &r.ID, &r.Topic, &r.Key, &r.Attrs, &r.Body}
-	return func(rows sqltx.Rows) error {
-		*r = outbox.Row{}
-		if err := rows.Scan(in.dest[:]...); err != nil {
-			return err
-		}
-		if r.ID == "" {
-			*r = outbox.Row{Seq: r.Seq, Partition: r.Partition, Foreign: true}
-		} else {
-			r.Class = class
-		}
-		in.rows = append(in.rows, *r)
-		return nil
-	}
-}
-
-// errIncomplete is a statement that answered nothing where it must answer a row.
-var errIncomplete = errors.New("the database answered no row")

@@ -1,0 +1,97 @@
+package store
+
+import (
+	"context"
+	"slices"
+
+	"github.com/sixfold-go/sixfold/outbox"
+	"github.com/sixfold-go/sixfold/sqltx"
+)
+
+// liteQueue implements outbox.Queue.
+type liteQueue struct {
+	*lite
+	name                  string
+	local                 int64
+	read, move, del, node string
+}
+
+func newLiteQueue(l *lite, t outbox.Table) *liteQueue {
+	// The node is looked at in the statement that deletes: a take-over removes its row first.
+	which := "seq IN (SELECT value FROM json_each(?1)) AND EXISTS (SELECT 1 FROM {{node}} n WHERE n.id = ?2)"
+	fill := func(sql string) string { return l.names.fill(sql) }
+	name := t.String()
+	return &liteQueue{lite: l, name: name, local: boolInt(t == outbox.ToLocal),
+		read: fill(`SELECT seq, partition, attempts, CASE WHEN mine THEN id ELSE '' END, topic, coalesce(key, ''), CASE WHEN mine THEN attrs END, CASE WHEN mine THEN body END, body IS NULL
+FROM (SELECT *, class = ?3 AND (?4 >> partition) & 1 AS mine FROM {{` + name + `}} WHERE seq > ?1 ORDER BY seq LIMIT ?2) ORDER BY seq`),
+		move: fill(`INSERT INTO {{delivered}} (local, seq, partition, attempts, id, class, topic, key, attrs, body, created_at, delivered_at)
+SELECT ?3, seq, partition, attempts, id, class, topic, key, attrs, body, created_at, ?4 FROM {{` + name + `}} WHERE ` + which),
+		del:  fill("DELETE FROM {{" + name + "}} WHERE " + which + " RETURNING seq"),
+		node: fill("SELECT 1 FROM {{node}} WHERE id = ?1"),
+	}
+}
+
+// Read implements outbox.Queue.
+func (q *liteQueue) Read(ctx context.Context, after int64, limit int, own outbox.Ownership) ([]outbox.Row, error) {
+	in := rowScan{tellsNull: true}
+	err := q.db.EachRow(ctx, q.read, []any{after, limit, own.Class, mask(&own)}, in.into(own.Class))
+	if err != nil {
+		return nil, failed("read "+q.name, err)
+	}
+	return in.rows, nil
+}
+
+// LookUp implements outbox.Queue. With one writer at a time a gap never fills.
+func (q *liteQueue) LookUp(context.Context, []outbox.Range, int, outbox.Ownership) ([]outbox.Row, error) {
+	return nil, nil
+}
+
+// Writers implements outbox.Queue.
+func (q *liteQueue) Writers(context.Context) ([]string, error) { return nil, nil }
+
+// Settle implements outbox.Queue.
+func (q *liteQueue) Settle(ctx context.Context, node string, seqs []int64) (n int, err error) {
+	if len(seqs) == 0 {
+		return 0, nil
+	}
+	err = q.db.InTx(ctx, func(tx sqltx.Tx) error {
+		there, err := q.Claim(ctx, tx, node, seqs)
+		n = len(there)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+// Claim implements outbox.Queue. The seqs come back in ascending order.
+func (q *liteQueue) Claim(ctx context.Context, tx sqltx.Tx, node string, seqs []int64) ([]int64, error) {
+	list := jsonInts(seqs)
+	if q.keep > 0 {
+		if _, err := tx.Exec(ctx, q.move, list, node, q.local, q.now()); err != nil {
+			return nil, failed("claim "+q.name, err)
+		}
+	}
+	there := make([]int64, 0, len(seqs))
+	if err := tx.Each(ctx, q.del, []any{list, node}, scanInts(&there)); err != nil {
+		return nil, failed("claim "+q.name, err)
+	}
+	if len(there) == 0 {
+		if alive, err := exists(ctx, tx, q.node, node); err != nil {
+			return nil, failed("claim "+q.name, err)
+		} else if !alive {
+			return nil, outbox.ErrFenced
+		}
+	}
+	slices.Sort(there) // RETURNING promises no order
+	return there, nil
+}
+
+func exists(ctx context.Context, tx sqltx.Tx, q string, args ...any) (found bool, err error) {
+	err = tx.Each(ctx, q, args, func(sqltx.Rows) error {
+		found = true
+		return nil
+	})
+	return found, err
+}
