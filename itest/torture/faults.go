@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"github.com/sixfold-go/sixfold/itest/servers"
+)
+
+// Fault is something that the orchestrator does to a run.
+type Fault string
+
+// The faults.
+const (
+	KillRelay      Fault = "kill relay"
+	FreezeRelay    Fault = "freeze relay"
+	StopRelay      Fault = "stop relay"
+	KillConsumer   Fault = "kill consumer"
+	FreezeConsumer Fault = "freeze consumer"
+	StopConsumer   Fault = "stop consumer"
+	KillInTx       Fault = "kill in tx"
+	KillAfterTx    Fault = "kill after tx"
+	KillPublisher  Fault = "kill publisher"
+	StopPublisher  Fault = "stop publisher"
+	CrashPostgres  Fault = "crash postgres"
+	KillBackend    Fault = "kill backend"
+	EndSessions    Fault = "end sessions"
+	KillBroker     Fault = "kill broker"
+	RestartBroker  Fault = "restart broker"
+)
+
+// deck is one round of faults: every kind, those of relays more often. A run of fewer faults takes the first ones; the
+// order is drawn afterwards.
+var deck = [...]Fault{KillRelay, KillInTx, KillAfterTx, FreezeRelay, StopRelay, KillBackend, KillConsumer, KillRelay, CrashPostgres, KillPublisher,
+	FreezeConsumer, StopConsumer, FreezeRelay, KillRelay, StopPublisher}
+
+// brokerDeck replaces some of deck where the broker is a process.
+var brokerDeck = map[int]Fault{6: KillBroker, 12: RestartBroker}
+
+// draw answers the run's faults in their order.
+func draw(o *Options, rng *rand.Rand, process bool) []Fault {
+	from := o.Deck
+	if from == nil {
+		from = deck[:]
+	}
+	out := make([]Fault, o.Faults)
+	for i := range out {
+		out[i] = from[i%len(from)]
+		if b, ok := brokerDeck[i%len(from)]; ok && process && o.Deck == nil {
+			out[i] = b
+		}
+		if o.DSN != "" && (out[i] == CrashPostgres || out[i] == KillBackend) {
+			out[i] = EndSessions // the server is not ours alone
+		}
+	}
+	rng.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+	return out
+}
+
+// strike does f, and returns when its victim is up again.
+func (r *run) strike(ctx context.Context, f Fault) error {
+	victims := map[Fault]string{KillRelay: "relay", FreezeRelay: "relay", StopRelay: "relay", KillConsumer: "consumer", FreezeConsumer: "consumer", StopConsumer: "consumer",
+		KillInTx: "consumer", KillAfterTx: "consumer", KillPublisher: "publisher", StopPublisher: "publisher"}
+	for try := 0; ; try++ {
+		var err error
+		switch f {
+		case KillRelay, KillConsumer, KillPublisher:
+			err = r.kill(ctx, r.pick(victims[f]))
+		case FreezeRelay, FreezeConsumer:
+			err = r.freeze(ctx, r.pick(victims[f]))
+		case StopRelay, StopConsumer, StopPublisher:
+			err = r.stop(ctx, r.pick(victims[f]))
+		case KillInTx:
+			err = r.suicide(ctx, r.pick(victims[f]), "kill-in-tx")
+		case KillAfterTx:
+			err = r.suicide(ctx, r.pick(victims[f]), "kill-after-tx")
+		case CrashPostgres:
+			err = errors.Join(r.server.Stop(servers.Immediate), pauseFor(ctx, r.between(100, 600)), r.server.Start(ctx))
+		case KillBackend:
+			err = r.killBackend(ctx)
+		case EndSessions:
+			_, err = r.pool.Exec(ctx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+		case KillBroker:
+			err = errors.Join(r.server2.Kill(), pauseFor(ctx, r.between(100, 600)), r.server2.Start(ctx))
+		case RestartBroker:
+			err = errors.Join(r.server2.Stop(), r.server2.Start(ctx))
+		default:
+			return fmt.Errorf("torture: fault %q: there is no such fault", f)
+		}
+		if err == nil || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if try == 20 {
+			return fmt.Errorf("torture: %s: %w", f, err)
+		}
+		if err := pauseFor(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+func pauseFor(ctx context.Context, d time.Duration) error {
+	wait(ctx, d)
+	return ctx.Err()
+}
+
+// between draws a time in milliseconds.
+func (r *run) between(low, high int) time.Duration {
+	return time.Duration(low+r.rng.IntN(high-low)) * time.Millisecond
+}
+
+func (r *run) pick(role string) *slot {
+	var of []*slot
+	for _, s := range r.slots {
+		if s.role == role {
+			of = append(of, s)
+		}
+	}
+	return of[r.rng.IntN(len(of))]
+}
+
+func (r *run) kill(ctx context.Context, s *slot) error {
+	i, err := s.signal(sigKill)
+	if err != nil {
+		return gone(s, err)
+	}
+	return await(ctx, i, 10*time.Second)
+}
+
+// gone makes it no error that the publisher is finished.
+func gone(s *slot, err error) error {
+	if s.role != "publisher" {
+		return err
+	}
+	select {
+	case <-s.finished:
+		return nil
+	default:
+		return err
+	}
+}
+
+// freeze stops a process for longer than its lease.
+func (r *run) freeze(ctx context.Context, s *slot) error {
+	i, err := s.signal(sigFreeze)
+	if err != nil {
+		return err
+	}
+	wait(ctx, r.o.Lease*3/2+r.between(0, 500))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.live != i {
+		return errNobody
+	}
+	return i.cmd.Process.Signal(sigThaw)
+}
+
+// stop asks a process to end in order.
+func (r *run) stop(ctx context.Context, s *slot) error {
+	i, err := s.signal(sigTerminate)
+	if err != nil {
+		return gone(s, err)
+	}
+	if err := await(ctx, i, 30*time.Second); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i.clean() {
+		r.stops.Add(1)
+	}
+	return nil
+}
+
+// suicide tells a consumer to kill itself at its next chance.
+func (r *run) suicide(ctx context.Context, s *slot, how string) error {
+	i, err := s.tell(how)
+	if err != nil {
+		return err
+	}
+	return await(ctx, i, 3*time.Second)
+}
+
+func await(ctx context.Context, i *incarnation, limit time.Duration) error {
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	select {
+	case <-i.ended:
+		return nil
+	case <-t.C:
+		return fmt.Errorf("torture: %s has not ended after %v", i.name(), limit)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// killBackend kills one session's process, which makes PostgreSQL end all of them and recover.
+func (r *run) killBackend(ctx context.Context) error {
+	var pid int
+	err := r.pool.QueryRow(ctx, "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1").Scan(&pid)
+	if err != nil {
+		return err
+	}
+	if err := signalProcess(pid, sigKill); err != nil {
+		return err
+	}
+	for r.pool.Ping(ctx) != nil {
+		if err := pauseFor(ctx, 20*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// signalProcess sends sig to a process of the private server.
+func signalProcess(pid int, sig os.Signal) error {
+	p, err := os.FindProcess(pid)
+	if err != nil {
+		return err
+	}
+	return p.Signal(sig)
+}

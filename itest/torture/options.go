@@ -1,0 +1,117 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sixfold-go/sixfold/internal/planted"
+)
+
+// Options of a run.
+type Options struct {
+	Messages int           // that publishers commit, at least
+	Faults   int           // of the deck in faults.go
+	Deck     []Fault       // in place of the ordinary deck; Faults counts from it, again and again
+	Seed     uint64        // of every choice that the program makes
+	Broker   string        // "local" or "nats"
+	Plant    planted.Bug   // empty: none
+	DSN      string        // of a server that others use too; empty: a private one, which may be a victim
+	Lease    time.Duration // of relays and local consumers
+	Keys     int           // one of them is hot
+	Writers  int           // goroutines of the publisher
+	Pending  int           // rows in outbox and local at which the publisher pauses
+	Hold     int           // per cent of transactions that stay open after publishing
+	HoldFor  time.Duration // at most
+	Slow     time.Duration // latency that the relays' reads get on top, as with a distant database
+	Poison   []string      // consumers that get a message which kills their process
+	Attempts int           // of a message, before it becomes a dead letter
+	Stall    time.Duration // without any progress at the end before a run is given up
+	Bound    time.Duration // of the whole run
+	Need     Need
+	Dir      string            // for journals and logs; empty: a new one, removed when the run has passed
+	Progress func(line string) `json:"-"`
+}
+
+// Need is what must have gone wrong at least, or the run has proved nothing.
+type Need struct {
+	TakeOvers       int
+	Resent          int
+	UnknownCommits  int
+	LateCommits     int
+	KillsInTx       int
+	KillsAfterTx    int
+	HotInFlight     int
+	DeadLetters     int
+	PlannedStops    int
+	DuplicateAnswer int
+}
+
+func fullNeed(faults int) Need {
+	n := Need{TakeOvers: 5, Resent: 20, UnknownCommits: 1, LateCommits: 3, KillsInTx: 1, KillsAfterTx: 1, HotInFlight: 3, PlannedStops: 2}
+	if faults < 15 {
+		n.TakeOvers, n.Resent, n.PlannedStops = max(0, faults/3), faults, min(1, faults/5)
+		n.KillsInTx, n.KillsAfterTx = min(1, faults/2), min(1, faults/3)
+	}
+	if faults < 3 {
+		n.TakeOvers, n.Resent = 0, 0
+	}
+	return n
+}
+
+// defaults fills in what is zero and says everything that is wrong.
+func (o *Options) defaults() error {
+	set := func(n *int, d int) {
+		if *n == 0 {
+			*n = d
+		}
+	}
+	setD := func(d *time.Duration, def time.Duration) {
+		if *d == 0 {
+			*d = def
+		}
+	}
+	set(&o.Keys, 1000)
+	set(&o.Writers, 8)
+	set(&o.Pending, 4000)
+	set(&o.Hold, 3)
+	set(&o.Attempts, 5)
+	setD(&o.HoldFor, 300*time.Millisecond)
+	setD(&o.Lease, 2*time.Second)
+	setD(&o.Stall, 30*time.Second)
+	setD(&o.Bound, time.Hour)
+	if o.Progress == nil {
+		o.Progress = func(string) {}
+	}
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("torture: "+format, args...)) }
+	if o.Messages < 1 {
+		bad("messages %d: give 1 or more", o.Messages)
+	}
+	if o.Faults < 0 {
+		bad("faults %d: give 0 or more", o.Faults)
+	}
+	if o.Keys < 2 || o.Keys > 9999 {
+		bad("keys %d: give 2 to 9999", o.Keys)
+	}
+	if brokers[o.Broker] == nil {
+		bad("broker %.64q: give local or nats", o.Broker)
+	}
+	if o.Plant != "" && !planted.Compiled {
+		bad("bug %.64q: this build can plant none; build it with -tags planted", o.Plant)
+	}
+	known := o.Plant == ""
+	for _, b := range planted.All() {
+		known = known || b == o.Plant
+	}
+	if !known {
+		bad("bug %.64q: it is none of %v", o.Plant, planted.All())
+	}
+	return errors.Join(errs...)
+}
+
+// expected are the consumers, and what each must have done. notes and marks follow some of what billing and audit do.
+func expected() []Expect {
+	return []Expect{{Name: "billing"}, {Name: "shipping"}, {Name: "audit"},
+		{Name: "notes", After: "billing", Every: 2}, {Name: "marks", After: "audit", Every: 4}}
+}

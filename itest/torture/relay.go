@@ -1,0 +1,41 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/sixfold-go/sixfold/outbox"
+	"github.com/sixfold-go/sixfold/sqltx"
+)
+
+// poll is how often relays and local consumers look at their table when it is quiet.
+const poll = 20 * time.Millisecond
+
+func (p *process) db() sqltx.DB[pgx.Tx] { return sqltx.PgxDB(p.pool) }
+
+// runRelay relays until ctx ends.
+func runRelay(ctx context.Context, p *process) error {
+	t, err := brokers[p.Options.Broker].transport(ctx, p)
+	if err != nil {
+		return err
+	}
+	tapped, err := newTap(t, p)
+	if err != nil {
+		return err
+	}
+	r, err := outbox.NewRelay(p.tapped(), tapped, &outbox.RelayOptions{Lease: p.Options.Lease, Poll: poll, Batch: 200, Logger: p.log,
+		Hooks: outbox.Hooks{Read: func(class string, _, late int) {
+			if late > 0 {
+				p.event(eventLate, class, late)
+			}
+		}}})
+	if err != nil {
+		return err
+	}
+	if err := r.Run(ctx); err != nil {
+		return err
+	}
+	return t.Close(context.WithoutCancel(ctx))
+}

@@ -1,0 +1,314 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/sixfold-go/sixfold/internal/planted"
+	"github.com/sixfold-go/sixfold/itest/servers"
+	"github.com/sixfold-go/sixfold/sqltx"
+	"github.com/sixfold-go/sixfold/store"
+)
+
+// run is one run of the torture, in the orchestrator.
+type run struct {
+	o       Options
+	rng     *rand.Rand
+	server  *servers.PostgresServer // nil: somebody else's
+	server2 brokerServer            // nil: none
+	dsn     string
+	pool    *pgxpool.Pool
+	slots   []*slot
+	until   atomic.Int64 // messages that the publisher may commit so far
+	kills   atomic.Int64 // processes that ended by SIGKILL
+	stops   atomic.Int64 // planned stops that ended well
+	hot     atomic.Int64 // most rows of the hot key seen waiting at once
+	struck  map[Fault]int
+	waiting sync.WaitGroup
+
+	mu         sync.Mutex
+	violations Violations
+	cause      error
+	end        context.CancelFunc
+}
+
+// Torture does one run. The summary says what it proved, or failed to; an error means that it could not be done.
+func Torture(ctx context.Context, o Options) (*Summary, error) {
+	if err := o.defaults(); err != nil {
+		return nil, err
+	}
+	r := &run{o: o, rng: rand.New(rand.NewPCG(o.Seed, 1)), struck: map[Fault]int{}}
+	own := o.Dir == ""
+	if own {
+		var err error
+		if r.o.Dir, err = os.MkdirTemp("", "sixfold-torture-"); err != nil {
+			return nil, fmt.Errorf("torture: %w", err)
+		}
+	}
+	began := time.Now()
+	s, err := r.do(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w (journals and logs are in %s)", err, r.o.Dir)
+	}
+	s.Seconds = time.Since(began).Seconds()
+	if own && s.Passed() {
+		_ = os.RemoveAll(r.o.Dir) // what is left in a temporary directory harms nobody
+	}
+	return s, nil
+}
+
+func (r *run) do(ctx context.Context) (*Summary, error) {
+	working, end := context.WithTimeout(ctx, r.o.Bound)
+	defer end()
+	r.end = end
+	if err := r.prepare(working); err != nil {
+		return nil, errors.Join(err, r.close())
+	}
+	err := r.work(working)
+	cause := r.given()
+	switch {
+	case ctx.Err() != nil:
+		return nil, errors.Join(ctx.Err(), r.close())
+	case cause != nil && r.violationCount() > 0: // a process that failed is a finding
+	case cause != nil:
+		return nil, errors.Join(cause, r.close())
+	case errors.Is(err, context.DeadlineExceeded):
+		r.violate(Stuck, "the run did not end within %v", r.o.Bound)
+	case err != nil:
+		return nil, errors.Join(err, r.close())
+	}
+	r.stopAll()
+	s, err := r.judge(ctx)
+	return s, errors.Join(err, r.close())
+}
+
+// prepare starts the servers and makes the tables.
+func (r *run) prepare(ctx context.Context) (err error) {
+	if r.dsn = r.o.DSN; r.dsn == "" {
+		if r.server, err = servers.StartPostgres(ctx, &servers.PostgresOptions{Settings: map[string]string{"max_connections": "300"}}); err != nil {
+			return err
+		}
+		if r.dsn, err = r.server.CreateDatabase(ctx, "torture"); err != nil {
+			return err
+		}
+	}
+	if r.server2, err = brokers[r.o.Broker].start(ctx); err != nil {
+		return err
+	}
+	config, err := pgxpool.ParseConfig(r.dsn)
+	if err != nil {
+		return errors.New("torture: the database's URL cannot be read")
+	}
+	config.MaxConns = 4
+	if r.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
+		return fmt.Errorf("torture: connect: %w", err)
+	}
+	st, err := store.Postgres(sqltx.PgxDB(r.pool), nil)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(st.Migrate(ctx), createLedger(ctx, r.pool, r.o.Keys)); err != nil {
+		return err
+	}
+	if r.o.Plant == planted.SequenceCache {
+		_, err = r.pool.Exec(ctx, "ALTER TABLE sixfold.outbox ALTER COLUMN seq SET CACHE 20; ALTER TABLE sixfold.local ALTER COLUMN seq SET CACHE 20")
+	}
+	return err
+}
+
+func (r *run) brokerURL() string {
+	if r.server2 == nil {
+		return ""
+	}
+	return r.server2.URL()
+}
+
+// work starts the processes, strikes them one fault after the other while messages flow, and waits until all is quiet.
+func (r *run) work(ctx context.Context) error {
+	for _, role := range []struct {
+		name string
+		n    int
+	}{{"relay", 2}, {"consumer", 2}, {"publisher", 1}} {
+		for i := range role.n {
+			s := &slot{run: r, role: role.name, name: fmt.Sprintf("%s%d", role.name, i+1), finished: make(chan struct{})}
+			r.slots = append(r.slots, s)
+			s.mu.Lock()
+			err := s.start()
+			s.mu.Unlock()
+			if err != nil {
+				return err
+			}
+		}
+	}
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	r.waiting.Go(func() { r.watch(watching) })
+	faults := draw(&r.o, r.rng, r.server2 != nil)
+	share := r.o.Messages / (len(faults) + 1)
+	for i, f := range faults {
+		r.allow(share * (i + 1))
+		if err := r.reach(ctx, share*i+share*(30+r.rng.IntN(40))/100); err != nil {
+			return err
+		}
+		r.allow(share * (i + 2)) // so that messages flow while it happens
+		r.say("fault %d of %d: %s", i+1, len(faults), f)
+		if err := r.strike(ctx, f); err != nil {
+			return err
+		}
+		r.struck[f]++
+	}
+	r.allow(2 * r.o.Messages)
+	select {
+	case <-r.slots[len(r.slots)-1].finished:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return r.drained(ctx)
+}
+
+// allow lets the publisher go on until n messages are committed.
+func (r *run) allow(n int) {
+	r.until.Store(int64(n))
+	_, _ = r.slots[len(r.slots)-1].tell(fmt.Sprintf("until %d", n)) // its successor is told at its start
+}
+
+// reach waits until n messages are committed.
+func (r *run) reach(ctx context.Context, n int) error {
+	for {
+		var sum int
+		if err := r.pool.QueryRow(ctx, "SELECT sum(n) FROM ledger_key").Scan(&sum); err == nil && sum >= n {
+			return nil
+		}
+		if !wait(ctx, 10*time.Millisecond) {
+			return ctx.Err()
+		}
+	}
+}
+
+// watch shows progress, and samples how many messages of the hot key wait.
+func (r *run) watch(ctx context.Context) {
+	for n := 1; wait(ctx, 100*time.Millisecond); n++ {
+		var sum, pending, hot, effects int64
+		err := r.pool.QueryRow(ctx, `SELECT (SELECT sum(n) FROM ledger_key), (SELECT count(*) FROM sixfold.outbox) + (SELECT count(*) FROM sixfold.local),
+  (SELECT count(DISTINCT id) FROM (SELECT id FROM sixfold.outbox WHERE key = $1 UNION ALL SELECT id FROM sixfold.local WHERE key = $1) u),
+  (SELECT last_value FROM effect_id_seq)`, hotKey).Scan(&sum, &pending, &hot, &effects)
+		if err != nil {
+			continue
+		}
+		r.hot.Store(max(r.hot.Load(), hot))
+		if n%10 == 0 {
+			r.say("%d of %d committed, %d rows wait, about %d effects, %d processes killed", sum, r.o.Messages, pending, effects, r.kills.Load())
+		}
+	}
+}
+
+// drained waits until every effect is there, or nothing moves any more.
+func (r *run) drained(ctx context.Context) error {
+	last, lastAt := [2]int64{-1, -1}, time.Now()
+	for {
+		var now [2]int64
+		err := r.pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM sixfold.outbox) + (SELECT count(*) FROM sixfold.local), (SELECT last_value FROM effect_id_seq)`).Scan(&now[0], &now[1])
+		if err == nil {
+			complete := false
+			if now[0] == 0 {
+				if complete, err = r.complete(ctx); err != nil {
+					return err
+				}
+			}
+			if complete {
+				return nil
+			}
+			if now != last {
+				last, lastAt = now, time.Now()
+			}
+		}
+		if time.Since(lastAt) > r.o.Stall {
+			r.violate(Stuck, "nothing moved for %v while %d rows were waiting", r.o.Stall, now[0])
+			return nil
+		}
+		if !wait(ctx, 100*time.Millisecond) {
+			return ctx.Err()
+		}
+	}
+}
+
+// complete reports whether as many effects are there as there must be.
+func (r *run) complete(ctx context.Context) (bool, error) {
+	var want, have int64
+	err := r.pool.QueryRow(ctx, `SELECT sum(3 * n + n / 2 + n / 4)::bigint FROM ledger_key`).Scan(&want)
+	if err == nil {
+		err = r.pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM effect) + (SELECT coalesce(sum(1 + CASE WHEN consumer = 'billing' AND n % 2 = 0 OR consumer = 'audit' AND n % 4 = 0 THEN 1 ELSE 0 END), 0)
+  FROM dead)`).Scan(&have)
+	}
+	if err != nil {
+		return false, fmt.Errorf("torture: count the effects: %w", err)
+	}
+	return have >= want, nil
+}
+
+// stopAll ends the processes in order. What is left of a run that failed is killed.
+func (r *run) stopAll() {
+	for i := len(r.slots) - 1; i >= 0; i-- {
+		if r.given() != nil {
+			r.slots[i].kill()
+			continue
+		}
+		r.slots[i].end(30 * time.Second)
+	}
+}
+
+// close ends everything that is left.
+func (r *run) close() error {
+	r.end()
+	for _, s := range r.slots {
+		s.kill()
+	}
+	r.waiting.Wait()
+	if r.pool != nil {
+		r.pool.Close()
+	}
+	var errs []error
+	if r.server2 != nil {
+		errs = append(errs, r.server2.Close())
+	}
+	if r.server != nil {
+		errs = append(errs, r.server.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (r *run) say(format string, args ...any) { r.o.Progress(fmt.Sprintf(format, args...)) }
+
+func (r *run) violate(k Kind, format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.violations.add(k, format, args...)
+}
+
+func (r *run) violationCount() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.violations.Total()
+}
+
+// giveUp ends the run early.
+func (r *run) giveUp(err error) {
+	r.mu.Lock()
+	r.cause = errors.Join(r.cause, err)
+	r.mu.Unlock()
+	r.end()
+}
+
+func (r *run) given() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.cause
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/sixfold-go/sixfold/bus"
+)
+
+// A tap stands between the relay and the broker. It writes down what the broker has taken, before the relay hears of it,
+// and is as slow as a broker with a network in between, so that a kill finds messages in flight.
+type tap struct {
+	bus.Transport
+	p *process
+	f *os.File
+}
+
+// roundTrip bounds the time that the tap adds to a confirm; sendFor that to a send.
+const (
+	roundTrip = 20 * time.Millisecond
+	sendFor   = 8 * time.Millisecond
+)
+
+func newTap(t bus.Transport, p *process) (*tap, error) {
+	f, err := os.OpenFile(p.path("tap"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("torture: open the tap: %w", err)
+	}
+	return &tap{t, p, f}, nil
+}
+
+// Open implements bus.Transport.
+func (t *tap) Open(ctx context.Context) (bus.Sender, error) {
+	s, err := t.Transport.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &tapSender{s, t, make(chan struct{})}, nil
+}
+
+type tapSender struct {
+	bus.Sender
+	tap    *tap
+	closed chan struct{}
+}
+
+// Send implements bus.Sender.
+func (s *tapSender) Send(ctx context.Context, batch []bus.Outgoing) bus.Pending {
+	time.Sleep(rand.N(sendFor)) // the network; not ctx's to end
+	p := &tapPending{Pending: s.Sender.Send(ctx, batch), known: make(chan struct{}), due: time.Now().Add(rand.N(roundTrip))}
+	batch = append([]bus.Outgoing(nil), batch...)
+	go func() {
+		defer close(p.known)
+		s.tap.taken(batch, p.Wait0(ctx))
+	}()
+	return p
+}
+
+// tapPending answers when the tap has written down what was taken, and the network has taken its time.
+type tapPending struct {
+	bus.Pending
+	once  sync.Once
+	errs  []error
+	known chan struct{}
+	due   time.Time
+}
+
+// Wait0 asks the broker, once.
+func (p *tapPending) Wait0(ctx context.Context) []error {
+	p.once.Do(func() { p.errs = p.Pending.Wait(ctx) })
+	return p.errs
+}
+
+// Wait implements bus.Pending.
+func (p *tapPending) Wait(ctx context.Context) []error {
+	<-p.known
+	wait(ctx, time.Until(p.due))
+	return p.Wait0(ctx)
+}
+
+// taken writes a line for each message that the broker has taken: when, id, topic.
+func (t *tap) taken(batch []bus.Outgoing, errs []error) {
+	var b bytes.Buffer
+	now := time.Now().UnixNano()
+	for i, o := range batch {
+		if i < len(errs) && errs[i] == nil {
+			fmt.Fprintf(&b, "%d %s %s\n", now, o.ID, o.Topic)
+		}
+	}
+	if _, err := t.f.Write(b.Bytes()); err != nil {
+		fmt.Fprintln(os.Stderr, "torture: write the tap:", err)
+		os.Exit(1)
+	}
+}
+
+// readLines calls fn for each line of three fields, the first a time.
+func readLines(path string, fn func(at int64, a, b string)) error {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("torture: read a journal: %w", err)
+	}
+	defer f.Close()
+	r := bufio.NewReaderSize(f, 1<<20)
+	for {
+		line, err := r.ReadString('\n')
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("torture: read journal %s: %w", path, err)
+		}
+		var at int64
+		var a, b string
+		if _, err := fmt.Sscan(line, &at, &a, &b); err != nil {
+			return fmt.Errorf("torture: read journal %s: %w", path, err)
+		}
+		fn(at, a, b)
+	}
+}
