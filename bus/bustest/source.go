@@ -199,20 +199,9 @@ func sourceCases() []Case {
 			Advice: "give the deliveries of a partition (a lane, a lease) one context, and cancel it when it is lost",
 			needs:  []need{needsRevoke()},
 			test: func(p *probe) {
-				topic := p.h.NewTopic(p)
-				src := p.subscribe(p.t, group(topic))
-				p.mustSend(p.open(), p.batch(topic, "k")...)
-				d := p.receive(src, 1)[0]
-				if d.Owned == nil {
-					p.fail("Owned is nil, although deliveries can be revoked on this broker")
-				}
-				p.h.Revoke(p, p.t, src)
-				limit, cancel := context.WithTimeout(p.Context(), p.cfg.RedeliverWithin)
-				defer cancel()
-				select {
-				case <-d.Owned.Done():
-				case <-limit.Done():
-					p.fail("%v after the delivery was revoked, Owned has not ended", p.cfg.RedeliverWithin)
+				p.ownedEnds(group(p.h.NewTopic(p)))
+				if p.t.Capabilities().OrderPerKey {
+					p.ownedEnds(ordered(p.h.NewTopic(p)))
 				}
 			},
 		},
@@ -232,6 +221,25 @@ func sourceCases() []Case {
 				p.settle(src, d)
 			},
 		},
+	}
+}
+
+// ownedEnds revokes a delivery.
+func (p *probe) ownedEnds(sub bus.Subscription) {
+	p.Helper()
+	src := p.subscribe(p.t, sub)
+	p.mustSend(p.open(), p.batch(sub.Topics[0], "k")...)
+	d := p.receive(src, 1)[0]
+	if d.Owned == nil {
+		p.fail("Owned is nil, although deliveries can be revoked on this broker")
+	}
+	p.h.Revoke(p, p.t, src)
+	limit, cancel := context.WithTimeout(p.Context(), p.cfg.RedeliverWithin)
+	defer cancel()
+	select {
+	case <-d.Owned.Done():
+	case <-limit.Done():
+		p.fail("%v after the delivery was revoked (ordered: %v), Owned has not ended", p.cfg.RedeliverWithin, sub.Ordered)
 	}
 }
 

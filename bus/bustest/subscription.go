@@ -1,6 +1,7 @@
 package bustest
 
 import (
+	"context"
 	"errors"
 
 	"github.com/sixfold-go/sixfold/bus"
@@ -138,6 +139,30 @@ func subscriptionCases() []Case {
 					p.fail("with MaxInFlight 4 and 2 settled, %d more were handed out", len(ds))
 				}
 				p.nothing(src, "with MaxInFlight 4 and 4 handed out again")
+			},
+		},
+		{
+			Name:   "InFlight/GoesOn",
+			Says:   "MaxInFlight bounds the deliveries handed out and not settled: a Receive that waits at the bound goes on after Settle",
+			Advice: "let Settle wake a Receive that waits for room",
+			test: func(p *probe) {
+				topic := p.h.NewTopic(p)
+				sub := group(topic)
+				sub.MaxInFlight = 2
+				src := p.subscribe(p.t, sub)
+				p.mustSend(p.open(), p.batch(topic, repeat("", 4)...)...)
+				ds := p.receive(src, 2)
+				got := p.background(func(ctx context.Context) (ds []*bus.Delivery, err error) {
+					for len(ds) == 0 && err == nil {
+						ds, err = src.Receive(ctx, 10)
+					}
+					return ds, err
+				})
+				p.listen(got)
+				p.settle(src, ds...)
+				if r := p.await(got); len(r.ds) == 0 {
+					p.fail("with MaxInFlight 2, a Receive that waited while both were settled answered no delivery and the error %v", r.err)
+				}
 			},
 		},
 		{

@@ -226,7 +226,11 @@ func TestLeasePasses(t *testing.T) {
 					t.Error("the first delivery's lease passed and it is still owned")
 				}
 				if ordered {
+					at := time.Now()
 					again := f.receive(b, 3)
+					if waited := time.Since(at); waited > 0 {
+						t.Errorf("the rest of the lane came %v after its first delivery was lost; it goes as a whole", waited)
+					}
 					want(t, again, "k/1", "k/2", "k/3")
 					if errs := a.Settle(t.Context(), settlements(false, ds[2])); !errors.Is(errs[0], bus.ErrLost) {
 						t.Errorf("settle of a lost lane: %v", errs[0])
@@ -241,6 +245,24 @@ func TestLeasePasses(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The lease of what was not extended passes although an earlier delivery was.
+func TestLeasesPassOneByOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, &memory.Options{Lease: 3 * time.Second})
+		a := f.subscribe(orders)
+		f.mustSend("orders", "/1", "/2")
+		ds := f.receive(a, 2)
+		time.Sleep(2 * time.Second)
+		a.Extend(t.Context(), ds[:1])
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if ds[0].Owned.Err() != nil || ds[1].Owned.Err() == nil {
+			t.Errorf("the first was extended and the second was not; owned: %v and %v", ds[0].Owned.Err() == nil, ds[1].Owned.Err() == nil)
+		}
+		f.settle(a, ds[0])
+	})
 }
 
 func TestHungMemberLosesItsLanesAndGetsThemBackWhenItReceives(t *testing.T) {
@@ -303,6 +325,24 @@ func TestSendBlocksWhileTheTopicIsFull(t *testing.T) {
 	})
 }
 
+// A confirm that is withheld while its batch waits for room is not forgotten when the sender is lost.
+func TestCutWhileABatchWaitsForRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, &memory.Options{MaxPending: 1})
+		f.subscribe(orders)
+		f.HoldConfirms(func(string, *sixfold.Envelope) bool { return true })
+		sent := make(chan []error)
+		go func() { sent <- f.send("orders", "a/1", "b/2") }()
+		synctest.Wait()
+		f.Cut()
+		for _, err := range <-sent {
+			if !errors.Is(err, bus.ErrUnavailable) {
+				t.Errorf("cut while the batch waited for room: %v", err)
+			}
+		}
+	})
+}
+
 // What was confirmed is not lost because its group comes late.
 func TestDeclaredTopicKeepsForItsFirstGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -318,6 +358,20 @@ func TestDeclaredTopicKeepsForItsFirstGroup(t *testing.T) {
 		late := f.subscribe(other)
 		f.mustSend("orders", "k/4")
 		want(t, f.receive(late, 1), "k/4")
+	})
+}
+
+func TestDeclaredTopicKeepsAgainAfterItsLastGroup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, &memory.Options{Topics: []string{"orders"}})
+		src := f.subscribe(orders)
+		f.mustSend("orders", "k/1")
+		src.Close(t.Context())
+		if err := f.Drop("shipping"); err != nil {
+			t.Fatal(err)
+		}
+		f.mustSend("orders", "k/2")
+		want(t, f.receive(f.subscribe(orders), 1), "k/2")
 	})
 }
 

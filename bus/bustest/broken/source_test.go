@@ -81,10 +81,11 @@ func answersEmpty(ctx context.Context, s *source, max int) ([]*bus.Delivery, err
 	return ds, err
 }
 
-// settlesAfterReceive is what one mutex over both does.
+// settlesAfterReceive is what one mutex over both does, which is held while Receive asks the broker (and not while it
+// waits at the bound of MaxInFlight, which is another case).
 func settlesAfterReceive(ctx context.Context, s *source, ss []bus.Settlement) []error {
 	for busy := true; busy; {
-		s.locked(func() { busy = s.receiving > 0 })
+		s.locked(func() { busy = s.receiving > 0 && (s.sub.MaxInFlight == 0 || len(s.held) < s.sub.MaxInFlight) })
 		if busy {
 			pause(ctx, 5*time.Millisecond)
 		}

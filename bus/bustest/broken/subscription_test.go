@@ -31,6 +31,7 @@ func subscriptionTwists() map[string]func() twist {
 				return d.subscribe(ctx, s)
 			}}
 		},
+		"InFlight/GoesOn": func() twist { return twist{receive: staysAtTheBound} },
 		"InFlight/Default": func() twist {
 			return twist{subscribe: func(ctx context.Context, d *driver, s bus.Subscription) (bus.Source, error) {
 				if s.MaxInFlight == 0 {
@@ -192,4 +193,14 @@ func copyStaysAtTheBroker() twist {
 			return s.inner.Close(ctx)
 		},
 	}
+}
+
+// staysAtTheBound looks at MaxInFlight when Receive begins, and never again.
+func staysAtTheBound(ctx context.Context, s *source, max int) ([]*bus.Delivery, error) {
+	full := false
+	s.locked(func() { full = s.sub.MaxInFlight > 0 && len(s.held) >= s.sub.MaxInFlight })
+	if full {
+		<-ctx.Done()
+	}
+	return s.receive(ctx, max)
 }
