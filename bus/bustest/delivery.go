@@ -11,7 +11,7 @@ import (
 	"github.com/sixfold-go/sixfold/bus"
 )
 
-// deliveryCases are the sentences about what arrives: the attributes, headers and body as they were sent (O5).
+// deliveryCases are the sentences about what arrives: the attributes, headers and body as they were sent (guarantees: O5).
 func deliveryCases() []Case {
 	const says = "Delivery is one arrival of an envelope: attributes, headers and bytes that nothing between the producer and the handler changes"
 	return []Case{

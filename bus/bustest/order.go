@@ -8,7 +8,7 @@ import (
 	"github.com/sixfold-go/sixfold/bus"
 )
 
-// orderCases are the sentences about the order of an Ordered subscription. TRAPS: two deaths in a row show what one
+// orderCases are the sentences about the order of an Ordered subscription (guarantees: K2). TRAPS: two deaths in a row show what one
 // does not.
 func orderCases() []Case {
 	const says = "Ordered asks that messages of one key are delivered in order, also after redelivery"

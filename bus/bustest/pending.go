@@ -10,7 +10,7 @@ import (
 	"github.com/sixfold-go/sixfold/bus"
 )
 
-// pendingCases are the sentences about Pending, and those about the errors of sending.
+// pendingCases are the sentences about Pending, and those about the errors of sending (guarantees: R1, R7).
 func pendingCases() []Case {
 	return []Case{
 		{

@@ -1,6 +1,7 @@
 package bustest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -94,15 +95,9 @@ func Run(t *testing.T, cfg Config, open func(tb testing.TB) Harness) {
 	for _, c := range cases {
 		t.Run(c.Name, func(t *testing.T) {
 			h := open(t)
-			why, missing := c.excluded(t, h)
-			reason, named := cfg.NotApplicable[c.Name]
-			switch {
-			case missing && !named:
-				t.Fatalf("bustest: this case cannot be played: %s; give it, or name the case in Config.NotApplicable with a reason", why)
-			case missing:
-				why = reason
-			case why == "" && named:
-				t.Fatalf("bustest: Config.NotApplicable names this case, but it can be played; remove it there")
+			why, err := c.decide(t, cfg, h)
+			if err != nil {
+				t.Fatal(err)
 			}
 			if why != "" {
 				left = append(left, c.Name+": "+why)
@@ -129,6 +124,23 @@ func (c Case) Check(tb testing.TB, cfg Config, open func(tb testing.TB) Harness)
 func (c Case) check(tb testing.TB, cfg Config, h Harness) {
 	tb.Helper()
 	c.test(&probe{TB: tb, c: c, cfg: cfg.withDefaults(), h: h, t: connect(tb, h)})
+}
+
+// decide says why a case is left out. It is an error to leave one out that is not excluded by the driver's capabilities
+// or named with a reason, and to name one that can be played.
+func (c Case) decide(tb testing.TB, cfg Config, h Harness) (why string, err error) {
+	tb.Helper()
+	why, missing := c.excluded(tb, h)
+	reason, named := cfg.NotApplicable[c.Name]
+	switch {
+	case missing && named:
+		return reason, nil
+	case missing:
+		return "", fmt.Errorf("bustest: this case cannot be played: %s; give it, or name the case in Config.NotApplicable with a reason", why)
+	case why == "" && named:
+		return "", errors.New("bustest: Config.NotApplicable names this case, but it can be played; remove it there")
+	}
+	return why, nil
 }
 
 // excluded says why the case does not apply; missing, that it is the harness that lacks something.

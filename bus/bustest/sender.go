@@ -11,7 +11,7 @@ import (
 
 const prefix = "Of one key, over all Sends in the order of their calls, what the broker took is a prefix of what the Sender was handed"
 
-// senderCases are the sentences about Sender.
+// senderCases are the sentences about Sender (guarantees: R2, R4, R6).
 func senderCases() []Case {
 	return []Case{
 		{

@@ -7,7 +7,7 @@ import (
 	"github.com/sixfold-go/sixfold/bus"
 )
 
-// settleCases are the sentences about Settle and Extend.
+// settleCases are the sentences about Settle and Extend (guarantees: R2, R5).
 func settleCases() []Case {
 	return []Case{
 		{

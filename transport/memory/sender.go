@@ -166,16 +166,19 @@ func (s *sender) Close(context.Context) error {
 	return nil
 }
 
-// end gives the pipe up.
+// end gives the pipe up. One that was lost stays known until it is closed, so that it can answer that the transport was.
 func (s *sender) end(cause error) {
-	if s.cause == nil {
-		s.cause = cause
+	first := s.cause == nil
+	if first {
 		close(s.gone)
 		s.answer(s.unavailable())
-	} else if cause == bus.ErrClosed {
+	}
+	if first || cause == bus.ErrClosed {
 		s.cause = cause
 	}
-	delete(s.t.senders, s)
+	if cause == bus.ErrClosed {
+		delete(s.t.senders, s)
+	}
 }
 
 // answer gives every open confirm the same answer.
