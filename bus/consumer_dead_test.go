@@ -129,6 +129,49 @@ func TestStopWhileADeadLetterIsStuckGivesItBack(t *testing.T) {
 	})
 }
 
+// guarantees: R2, K2
+func TestStopWaitsForADeadLetterOnItsWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.block = make(chan struct{})
+		c := f.consumer(t, nil, raw(func(_ context.Context, env *sixfold.Envelope) error { return sixfold.Permanent(errors.New("no")) }))
+		stop := start(t, c)
+		f.deliver(msg("a1", "a"), msg("a2", "a"))
+		synctest.Wait()
+		ended := make(chan error, 1)
+		go func() { ended <- stop() }()
+		pass(time.Second)
+		f.wantReleased(t, "")
+		close(f.block)
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		f.wantAcked(t, "a1")
+		f.wantReleased(t, "a2")
+		if len(f.sent()) != 1 {
+			t.Errorf("dead: %v", f.sent())
+		}
+	})
+}
+
+// guarantees: R2
+func TestDeadLetterWithoutAnswerIsInDoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.block = make(chan struct{})
+		c := f.consumer(t, nil, raw(func(_ context.Context, env *sixfold.Envelope) error { return sixfold.Permanent(errors.New("no")) }))
+		stop := start(t, c)
+		f.deliver(msg("a1", "a"), msg("a2", "a"))
+		synctest.Wait()
+		var drain *sixfold.DrainError
+		if err := stop(); !errors.As(err, &drain) || drain.InDoubt != 1 {
+			t.Errorf("error: %v", err)
+		}
+		f.wantAcked(t, "")
+		f.wantReleased(t, "") // closing the source gives them back, in their order
+	})
+}
+
 // guarantees: I10
 func TestWhatNoHandlerCanTakeIsDeadAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -100,7 +100,7 @@ func TestSuspectsRunAlone(t *testing.T) {
 			f.deliver(again(msg(id, id)), again(msg("u"+id, "")))
 		}
 		synctest.Wait()
-		f.deliver(msg("fresh", "x"), msg("free", ""))
+		f.deliver(msg("fresh", ""), msg("free", ""))
 		pass(100 * time.Millisecond)
 		if s := got.String(); len(strings.Fields(s)) != 2 {
 			t.Errorf("others handled meanwhile: %s", s)

@@ -35,6 +35,7 @@ type fake struct {
 	settle    func(bus.Settlement) error
 	send      func(bus.Outgoing) error
 	open      func() error
+	settling  chan struct{} // settlements wait for it, where not nil
 	block     chan struct{} // confirms wait for it, where not nil
 }
 
@@ -117,6 +118,9 @@ func (s *source) Receive(ctx context.Context, most int) ([]*bus.Delivery, error)
 }
 
 func (s *source) Settle(_ context.Context, ss []bus.Settlement) []error {
+	if s.settling != nil {
+		<-s.settling
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	errs := make([]error, len(ss))

@@ -63,15 +63,15 @@ func TestHandlerContext(t *testing.T) {
 		synctest.Wait()
 		f.deliver(msg("2", "a"))
 		synctest.Wait()
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
 		for _, ctx := range []context.Context{kept, never} {
 			if !errors.Is(ctx.Err(), context.Canceled) {
 				t.Errorf("after the handler: %v", ctx.Err())
 			}
 			<-ctx.Done()
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
 		}
 		if err := c.Run(context.Background()); err == nil {
 			t.Error("Run ran twice")
@@ -108,6 +108,9 @@ func TestContextEndsForThosePolling(t *testing.T) {
 					want = context.Canceled
 					lose()
 					pass(time.Second)
+					if end == nil {
+						t.Error("the handler did not see that its delivery is lost")
+					}
 				case "drain":
 					want = context.Canceled
 				}

@@ -112,7 +112,10 @@ func TestMiddlewareSeesEveryMessage(t *testing.T) {
 				}
 			}
 		}
-		r := batched(10, func(context.Context, []*sixfold.Envelope) error { panic("never") }, func(_ context.Context, env *sixfold.Envelope) error {
+		r := batched(10, func(context.Context, []*sixfold.Envelope) error {
+			got.add("batch")
+			return nil
+		}, func(_ context.Context, env *sixfold.Envelope) error {
 			got.add("h" + env.ID)
 			return nil
 		})
@@ -306,6 +309,34 @@ func TestAckOnReceipt(t *testing.T) {
 		if h := c.Health(); h.InFlight != 0 {
 			t.Errorf("health: %+v", h)
 		}
+	})
+}
+
+// What is not acknowledged yet when the stop comes is given back, what is on its way to be is run.
+func TestStopOnReceipt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.settling = make(chan struct{})
+		var got trace
+		c := f.consumer(t, &bus.Options{Ack: bus.AckOnReceipt, Concurrency: 1}, raw(func(_ context.Context, env *sixfold.Envelope) error {
+			got.add(env.ID)
+			return nil
+		}))
+		stop := start(t, c)
+		f.deliver(msg("1", "a"))
+		synctest.Wait()
+		f.deliver(msg("2", "a"))
+		synctest.Wait()
+		ended := make(chan error, 1)
+		go func() { ended <- stop() }()
+		synctest.Wait()
+		close(f.settling)
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		got.want(t, "1")
+		f.wantAcked(t, "1")
+		f.wantReleased(t, "2")
 	})
 }
 

@@ -340,6 +340,37 @@ func TestOthersFailuresAreRepeated(t *testing.T) {
 	})
 }
 
+// A sender that lost its connection is closed after its last answer, while others use a new one already.
+func TestLostSenderIsClosedAfterItsLastAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWire()
+		p := publisher(t, w, nil)
+		var all []func() error
+		for _, id := range []string{"1", "2"} {
+			all = append(all, publish(p, nil, envelope(id, id)))
+			synctest.Wait()
+		}
+		w.answer(map[string]error{"1": bus.ErrUnavailable})
+		synctest.Wait()
+		all = append(all, publish(p, nil, envelope("3", "3")))
+		synctest.Wait()
+		if got := w.state(); got != "open open" {
+			t.Error(got)
+		}
+		w.answer(nil)
+		synctest.Wait()
+		if got := w.state(); got != "closed open" {
+			t.Error(got)
+		}
+		w.answer(nil)
+		synctest.Wait()
+		if !errors.Is(all[0](), bus.ErrInDoubt) || all[1]() != nil || all[2]() != nil {
+			t.Errorf("%v, %v, %v", all[0](), all[1](), all[2]())
+		}
+		p.Close(context.Background())
+	})
+}
+
 func TestUnconfirmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWire()
