@@ -269,6 +269,12 @@ func (tx *FakeTx) Rollback() error {
 	return nil
 }
 
+func (tx *FakeTx) open() bool {
+	tx.db.mu.Lock()
+	defer tx.db.mu.Unlock()
+	return !tx.done
+}
+
 func (tx *FakeTx) end(o Outcome) {
 	tx.done = true
 	tx.db.status[fmt.Sprint(tx.id)] = o
