@@ -94,16 +94,7 @@ func Run(t *testing.T, cfg Config, open func(tb testing.TB) Harness) {
 	}
 	for _, c := range cases {
 		t.Run(c.Name, func(t *testing.T) {
-			h := open(t)
-			why, err := c.decide(t, cfg, h)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if why != "" {
-				left = append(left, c.Name+": "+why)
-				t.Skipf("not applicable: %s", why)
-			}
-			c.check(t, cfg, h)
+			c.run(t, cfg, open, func(why string) { left = append(left, c.Name+": "+why) })
 		})
 	}
 	if len(left) > 0 {
@@ -111,18 +102,25 @@ func Run(t *testing.T, cfg Config, open func(tb testing.TB) Harness) {
 	}
 }
 
-// Check runs one case on its own and fails tb when the sentence does not hold. It skips what is not applicable.
+// Check runs one case on its own and fails tb when the sentence does not hold. It skips and fails what cannot be played
+// as Run does.
 func (c Case) Check(tb testing.TB, cfg Config, open func(tb testing.TB) Harness) {
 	tb.Helper()
-	h := open(tb)
-	if why, _ := c.excluded(tb, h); why != "" {
-		tb.Skipf("not applicable: %s", why)
-	}
-	c.check(tb, cfg, h)
+	c.run(tb, cfg, open, func(string) {})
 }
 
-func (c Case) check(tb testing.TB, cfg Config, h Harness) {
+// run tells left why the case is left out, if it is.
+func (c Case) run(tb testing.TB, cfg Config, open func(tb testing.TB) Harness, left func(why string)) {
 	tb.Helper()
+	h := open(tb)
+	why, err := c.decide(tb, cfg, h)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if why != "" {
+		left(why)
+		tb.Skipf("not applicable: %s", why)
+	}
 	c.test(&probe{TB: tb, c: c, cfg: cfg.withDefaults(), h: h, t: connect(tb, h)})
 }
 

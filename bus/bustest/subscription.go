@@ -9,17 +9,17 @@ import (
 
 // subscriptionCases are the sentences about who gets what.
 func subscriptionCases() []Case {
-	const group_ = "Subscribe opens a Source that is shared by every process which names the same group"
+	const shared = "Subscribe opens a Source that is shared by every process which names the same group"
 	return []Case{
 		{
 			Name:   "Group/Divides",
-			Says:   group_ + ": they divide the messages among them",
+			Says:   shared + ": they divide the messages among them",
 			Advice: "make one queue (durable, consumer group) per group's name, and let every subscriber of that name attach to it",
 			test:   groupDivides,
 		},
 		{
 			Name:   "Group/EachGetsAll",
-			Says:   group_ + ", and by no others",
+			Says:   shared + ", and by no others",
 			Advice: "make the group's name part of the queue's (durable's) name, and bind every queue to the topic",
 			test: func(p *probe) {
 				topic := p.h.NewTopic(p)
@@ -40,7 +40,7 @@ func subscriptionCases() []Case {
 		},
 		{
 			Name:   "Group/WaitsWhileAway",
-			Says:   group_ + "; what is sent while all of them are away waits for the next",
+			Says:   shared + "; what is sent while all of them are away waits for the next",
 			Advice: "make the group's queue durable: not exclusive, not deleted with its last subscriber, and take it up again by name",
 			test: func(p *probe) {
 				topic := p.h.NewTopic(p)

@@ -112,10 +112,10 @@ func ids(ds []*bus.Delivery) []string {
 	return out
 }
 
-func want(t *testing.T, ds []*bus.Delivery, ids_ ...string) {
+func want(t *testing.T, ds []*bus.Delivery, wanted ...string) {
 	t.Helper()
-	if got := ids(ds); !slices.Equal(got, ids_) {
-		t.Fatalf("got %v, want %v", got, ids_)
+	if got := ids(ds); !slices.Equal(got, wanted) {
+		t.Fatalf("got %v, want %v", got, wanted)
 	}
 }
 

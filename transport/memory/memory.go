@@ -40,6 +40,9 @@ type Options struct {
 // unroutable. A group is known from its first subscription on: what is sent while all of its members are away waits
 // for them. What is sent to a declared topic before its first group came waits for that group; a later one begins
 // with what is sent from then on. A group that will not come back should be dropped, since a full topic blocks.
+//
+// An ordered group divides the keys of a topic over 64 lanes, so that at most 64 of its members have work. Nobody may
+// change bodies and headers of deliveries: every group, and every redelivery, shares them.
 type Transport struct {
 	maxBody, maxPending int
 	lease               time.Duration
