@@ -18,7 +18,7 @@ import (
 	"github.com/sixfold-go/sixfold/outbox"
 )
 
-// consumers is one process with every consumer.
+// consumers are those of one process.
 type consumers struct {
 	*process
 	box    *inbox.Box[pgx.Tx]
@@ -26,49 +26,90 @@ type consumers struct {
 	broker bus.Transport
 	local  *outbox.Local
 	done   *handledLog
+	all    []sixfold.Runnable
+	errs   []error
 	passed sync.Map // messages and consumers that have failed by the infrastructure's fault already
 }
 
 // runConsumer consumes until ctx ends.
-func runConsumer(ctx context.Context, p *process) (err error) {
+func runConsumer(ctx context.Context, p *process) error {
+	c, err := newConsumers(ctx, p)
+	if err != nil {
+		return err
+	}
+	b := brokers[p.Options.Broker]
+	c.add(c.broker, b.subscription("billing"), []sixfold.Middleware{c.killAfter}, inbox.On(c.box, c.billing))
+	c.add(c.broker, b.subscription("shipping"), nil, inbox.OnBatch(c.box, c.shipping))
+	c.add(c.broker, b.subscription("notes"), nil, inbox.OnBatch(c.box, c.notes))
+	c.add(c.local, inDatabase("audit"), nil, inbox.On(c.box, c.audit))
+	c.add(c.local, inDatabase("marks"), nil, inbox.OnBatch(c.box, c.marks))
+	return c.run(ctx)
+}
+
+// runMourner consumes the dead letters. It comes when the publisher has finished: until then they wait.
+func runMourner(ctx context.Context, p *process) error {
+	c, err := newConsumers(ctx, p)
+	if err != nil {
+		return err
+	}
+	b := brokers[p.Options.Broker]
+	seen := map[string]bool{}
+	for _, x := range expected() {
+		s, t := b.subscription(x.Name), c.broker
+		if x.inDatabase() {
+			s, t = inDatabase(x.Name), c.local
+		}
+		s.Group += bus.DeadSuffix
+		for i := range s.Topics {
+			s.Topics[i] += bus.DeadSuffix
+		}
+		if key := fmt.Sprint(s.Topics); len(s.Topics) > 0 && seen[key] {
+			continue // groups of one topic share its dead letters
+		} else {
+			seen[key] = true
+		}
+		c.add(t, s, nil, inbox.On(c.box, c.buried))
+	}
+	return c.run(ctx)
+}
+
+func newConsumers(ctx context.Context, p *process) (*consumers, error) {
 	c := &consumers{process: p}
 	b := brokers[p.Options.Broker]
-	if c.box, err = inbox.New(p.db(), p.store.Inbox(), &inbox.Options{Logger: p.log}); err != nil {
-		return err
+	var err error
+	if c.box, err = inbox.New(p.db(), tapInbox{p.store.Inbox(), p}, &inbox.Options{Logger: p.log}); err != nil {
+		return nil, err
 	}
 	if c.out, err = outbox.New(p.store.Outbox(), &outbox.Options{Source: "torture"}, b.routes()...); err != nil {
-		return err
+		return nil, err
 	}
 	if c.local, err = p.local(); err != nil {
-		return err
+		return nil, err
 	}
 	if c.broker, err = b.transport(ctx, p); err != nil {
+		return nil, err
+	}
+	c.done, err = openHandledLog(p.path("handled"))
+	return c, err
+}
+
+// inDatabase is where a consumer without a broker finds its messages.
+func inDatabase(name string) bus.Subscription { return bus.Subscription{Group: name, Ordered: true} }
+
+// inFlight bounds what a consumer holds, and so what has to run alone after a death.
+const inFlight = 150
+
+func (c *consumers) add(t bus.Transport, s bus.Subscription, mws []sixfold.Middleware, routes ...sixfold.Route) {
+	s.MaxInFlight = inFlight
+	one, err := bus.NewConsumer(t, s, c.options(s.Group, mws), routes...)
+	c.all, c.errs = append(c.all, one), append(c.errs, err)
+}
+
+func (c *consumers) run(ctx context.Context) error {
+	if err := errors.Join(c.errs...); err != nil {
 		return err
 	}
-	if c.done, err = openHandledLog(p.path("handled")); err != nil {
-		return err
-	}
-	inDB := func(name string) bus.Subscription { return bus.Subscription{Group: name, Ordered: true} }
-	var all []sixfold.Runnable
-	var errs []error
-	add := func(t bus.Transport, s bus.Subscription, mws []sixfold.Middleware, routes ...sixfold.Route) {
-		one, err := bus.NewConsumer(t, s, c.options(s.Group, mws), routes...)
-		all, errs = append(all, one), append(errs, err)
-	}
-	add(c.broker, b.subscription("billing"), []sixfold.Middleware{c.killAfter}, inbox.On(c.box, c.billing))
-	add(c.broker, b.subscription("shipping"), nil, inbox.OnBatch(c.box, c.shipping))
-	add(c.broker, b.subscription("notes"), nil, inbox.OnBatch(c.box, c.notes))
-	add(c.local, inDB("audit"), nil, inbox.On(c.box, c.audit))
-	add(c.local, inDB("marks"), nil, inbox.OnBatch(c.box, c.marks))
-	for _, name := range []string{"billing", "shipping", "notes"} {
-		s := b.subscription(name + bus.DeadSuffix)
-		add(c.broker, s, nil, inbox.On(c.box, c.buried))
-	}
-	add(c.local, inDB("audit"+bus.DeadSuffix), nil, inbox.On(c.box, c.buried))
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	err = sixfold.Run(ctx, all...)
+	err := sixfold.Run(ctx, c.all...)
 	return errors.Join(err, c.done.close(), c.broker.Close(context.WithoutCancel(ctx)))
 }
 

@@ -96,6 +96,8 @@ func (r *run) readEvents(s *Summary) error {
 				s.KillsAfterTx++
 			case eventPoison:
 				s.PoisonKills++
+			case eventSuspect:
+				s.MostAttempts = max(s.MostAttempts, e.N)
 			}
 		})
 	})
@@ -158,7 +160,7 @@ func (r *run) readHandled() error {
 	last := map[handled]arrival{}
 	local := map[string]string{}
 	for _, x := range expected() {
-		if r.o.Broker == "local" || x.Name == "audit" || x.Name == "marks" {
+		if r.o.Broker == "local" || x.inDatabase() {
 			local[x.Name] = x.Name
 		}
 	}

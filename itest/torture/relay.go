@@ -11,7 +11,7 @@ import (
 )
 
 // poll is how often relays and local consumers look at their table when it is quiet.
-const poll = 20 * time.Millisecond
+const poll = 50 * time.Millisecond
 
 func (p *process) db() sqltx.DB[pgx.Tx] { return sqltx.PgxDB(p.pool) }
 

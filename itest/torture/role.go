@@ -26,7 +26,7 @@ const roleEnv = "SIXFOLD_TORTURE_ROLE"
 
 // Config is what a role's process is told at its start. The rest comes through its standard input, a command a line.
 type Config struct {
-	Role        string // "publisher", "relay" or "consumer"
+	Role        string // "publisher", "relay", "consumer" or "mourner"
 	Slot        string // its name, which its successors bear too
 	Incarnation int    // counts from 1
 	Dir         string // for journals
@@ -69,6 +69,7 @@ const (
 	eventKillInTx    = "kill in tx" // the process kills itself
 	eventKillAfterTx = "kill after tx"
 	eventPoison      = "poison"
+	eventSuspect     = "suspect" // N attempts of a message that may have killed a process
 )
 
 func (p *process) event(what, class string, n int) {
@@ -93,10 +94,10 @@ func playRole(text string) error {
 	if err := json.Unmarshal([]byte(text), &p.Config); err != nil {
 		return fmt.Errorf("torture: %s is not a role's configuration: %w", roleEnv, err)
 	}
-	roles := map[string]func(context.Context, *process) error{"publisher": runPublisher, "relay": runRelay, "consumer": runConsumer}
+	roles := map[string]func(context.Context, *process) error{"publisher": runPublisher, "relay": runRelay, "consumer": runConsumer, "mourner": runMourner}
 	role := roles[p.Role]
 	if role == nil {
-		return fmt.Errorf("torture: role %.64q: it is none of publisher, relay, consumer", p.Role)
+		return fmt.Errorf("torture: role %.64q: it is none of publisher, relay, consumer, mourner", p.Role)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, sigTerminate)
 	defer stop()
@@ -137,7 +138,7 @@ func (p *process) connect(ctx context.Context) error {
 	if err != nil {
 		return errors.New("torture: the database's URL cannot be read") // pgx's error could show the password
 	}
-	config.MaxConns = map[string]int32{"publisher": int32(p.Options.Writers) + 4, "relay": 8, "consumer": 32}[p.Role]
+	config.MaxConns = map[string]int32{"publisher": int32(p.Options.Writers) + 4, "relay": 8, "consumer": 32, "mourner": 12}[p.Role]
 	config.ConnConfig.DialFunc = dialCuttable
 	if p.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return fmt.Errorf("torture: connect: %w", err)

@@ -52,6 +52,8 @@ func Torture(ctx context.Context, o Options) (*Summary, error) {
 		if r.o.Dir, err = os.MkdirTemp("", "sixfold-torture-"); err != nil {
 			return nil, fmt.Errorf("torture: %w", err)
 		}
+	} else if err := os.MkdirAll(r.o.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("torture: %w", err)
 	}
 	began := time.Now()
 	s, err := r.do(ctx)
@@ -133,21 +135,12 @@ func (r *run) brokerURL() string {
 
 // work starts the processes, strikes them one fault after the other while messages flow, and waits until all is quiet.
 func (r *run) work(ctx context.Context) error {
-	for _, role := range []struct {
-		name string
-		n    int
-	}{{"relay", 2}, {"consumer", 2}, {"publisher", 1}} {
-		for i := range role.n {
-			s := &slot{run: r, role: role.name, name: fmt.Sprintf("%s%d", role.name, i+1), finished: make(chan struct{})}
-			r.slots = append(r.slots, s)
-			s.mu.Lock()
-			err := s.start()
-			s.mu.Unlock()
-			if err != nil {
-				return err
-			}
+	for _, name := range []string{"relay1", "relay2", "consumer1", "consumer2", "publisher1"} {
+		if _, err := r.add(name[:len(name)-1], name); err != nil {
+			return err
 		}
 	}
+	publisher := r.slots[len(r.slots)-1]
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	r.waiting.Go(func() { r.watch(watching) })
@@ -167,17 +160,29 @@ func (r *run) work(ctx context.Context) error {
 	}
 	r.allow(2 * r.o.Messages)
 	select {
-	case <-r.slots[len(r.slots)-1].finished:
+	case <-publisher.finished:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	if _, err := r.add("mourner", "mourner1"); err != nil {
+		return err
+	}
 	return r.drained(ctx)
+}
+
+// add starts the first process of a slot.
+func (r *run) add(role, name string) (*slot, error) {
+	s := &slot{run: r, role: role, name: name, finished: make(chan struct{})}
+	r.slots = append(r.slots, s)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s, s.start()
 }
 
 // allow lets the publisher go on until n messages are committed.
 func (r *run) allow(n int) {
 	r.until.Store(int64(n))
-	_, _ = r.slots[len(r.slots)-1].tell(fmt.Sprintf("until %d", n)) // its successor is told at its start
+	_, _ = r.pick("publisher").tell(fmt.Sprintf("until %d", n)) // its successor is told at its start
 }
 
 // reach waits until n messages are committed.

@@ -30,6 +30,7 @@ type Summary struct {
 	KillsInTx        int            `json:"kills_in_tx"`
 	KillsAfterTx     int            `json:"kills_after_tx"`
 	PoisonKills      int            `json:"poison_kills"`
+	MostAttempts     int            `json:"most_attempts"` // of one suspect
 	DeadLetters      int            `json:"dead_letters"`
 	Killed           int            `json:"killed"`
 	PlannedStops     int            `json:"planned_stops"`
@@ -109,6 +110,7 @@ func (s *Summary) Table(out io.Writer) {
 	}
 	row("processes killed", s.Killed)
 	row("killed by poison", s.PoisonKills)
+	row("most attempts of a suspect", s.MostAttempts)
 	row("found to be fenced", s.Fenced)
 	for _, c := range s.counts() {
 		row(c.name, fmt.Sprintf("%d (needed %d)", c.got, c.need))

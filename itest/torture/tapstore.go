@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/sixfold-go/sixfold/inbox"
 	"github.com/sixfold-go/sixfold/internal/planted"
 	"github.com/sixfold-go/sixfold/outbox"
 	"github.com/sixfold-go/sixfold/sqltx"
@@ -108,4 +109,21 @@ func (q tapQueue) Claim(ctx context.Context, tx sqltx.Tx, node string, seqs []in
 	there, err := q.Queue.Claim(ctx, tx, node, seqs)
 	q.p.fenced(q.t.String(), err)
 	return there, err
+}
+
+// tapInbox writes down which messages are suspected more than once.
+type tapInbox struct {
+	inbox.Store
+	p *process
+}
+
+// Suspect implements inbox.Store.
+func (i tapInbox) Suspect(ctx context.Context, consumer string, recs []inbox.Record) ([]int, error) {
+	ns, err := i.Store.Suspect(ctx, consumer, recs)
+	for j, n := range ns {
+		if n > 1 {
+			i.p.event(eventSuspect, consumer+" "+recs[j].Key, n)
+		}
+	}
+	return ns, err
 }

@@ -157,7 +157,8 @@ func (w *writer) attempt(ctx context.Context, p *plan) (Said, error) {
 }
 
 // saidOf is what the answer of a transaction says about it. Do finds out by itself, and says when it could not; a plain
-// COMMIT that was not answered is unknown.
+// COMMIT that was not answered is unknown. pgx is not asked whether it was safe to retry: of a connection that dies while
+// it waits for the answer it says that nothing was sent.
 func saidOf(how string, err error, finished bool) Said {
 	var pg *pgconn.PgError
 	switch {
@@ -167,7 +168,7 @@ func saidOf(how string, err error, finished bool) Said {
 		return Duplicate
 	case errors.Is(err, sqltx.ErrCommitUnknown):
 		return Unknown
-	case !finished || how != "publish", errors.Is(err, pgx.ErrTxCommitRollback), pgconn.SafeToRetry(err):
+	case !finished || how != "publish", errors.Is(err, pgx.ErrTxCommitRollback):
 		return RolledBack
 	case errors.As(err, &pg) && pg.Severity == "ERROR":
 		return RolledBack
