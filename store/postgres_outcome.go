@@ -44,17 +44,10 @@ func (w *pgWriter) Outcome(ctx context.Context, xact string) (outbox.Outcome, er
 	}
 }
 
-// Definite implements outbox.Writer.
-func (w *pgWriter) Definite(err error) bool {
-	if err == nil {
-		return false
-	}
-	var unsent interface{ SafeToRetry() bool } // pgx: nothing of the COMMIT was sent
-	if errors.As(err, &unsent) && unsent.SafeToRetry() {
-		return true
-	}
-	return definite(sqlState(err))
-}
+// Definite implements outbox.Writer. Only the server's own word counts. That pgx calls an error safe to retry means
+// nothing: of a connection that dies while COMMIT waits for its answer it says "conn closed", as if nothing had been sent
+// (pgx 5.12: pgconn.MultiResultReader.NextResult drops the first error).
+func (w *pgWriter) Definite(err error) bool { return err != nil && definite(sqlState(err)) }
 
 // definite reports whether an error with this SQLSTATE says that the statement had no effect. These say nothing about a
 // COMMIT: a lost connection (08), a server that ends (57P0x) or panics while it writes the commit record (53, 58, XX), an
