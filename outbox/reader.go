@@ -86,13 +86,18 @@ func (r *reader) next(ctx context.Context, limit int, own *Ownership, skip func(
 	r.weigh(rows)
 	r.late = len(late)
 	// A row that a look-up finds was invisible to every read since the cursor passed it, so it is in nobody's hands.
-	out := late
+	out := rows[:0] // in place: a second slice of rows would be a third of what a relay allocates
 	for i := range rows {
 		if !rows[i].Foreign && (rows[i].Seq > seen || !skip(rows[i].Seq)) {
-			out = append(out, rows[i])
+			if len(out) == i {
+				out = rows[:i+1]
+			} else {
+				out = append(out, rows[i])
+			}
 		}
 	}
 	if len(late) > 0 {
+		out = append(out, late...)
 		slices.SortFunc(out, func(a, b Row) int { return cmp.Compare(a.Seq, b.Seq) })
 	}
 	return out, nil

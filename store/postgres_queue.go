@@ -37,7 +37,7 @@ func newPgQueue(s *Store, t outbox.Table) *pgQueue {
 
 // Read implements outbox.Queue. Its memory is limit rows of at most 16 MB; ask for fewer where bodies are large.
 func (q *pgQueue) Read(ctx context.Context, after int64, limit int, own outbox.Ownership) ([]outbox.Row, error) {
-	var in rowScan
+	in := rowScan{limit: limit}
 	err := q.db.EachRow(ctx, q.read, []any{after, limit, own.Class, mask(&own)}, in.into(own.Class))
 	if err != nil {
 		return nil, failed("read "+q.name, err)
@@ -67,7 +67,7 @@ func (q *pgQueue) LookUp(ctx context.Context, missing []outbox.Range, limit int,
 		}
 		froms, tos = f.String(), t.String()
 	}
-	var in rowScan
+	in := rowScan{limit: limit}
 	err := q.db.EachRow(ctx, q.lookUp, []any{singles, froms, tos, limit, own.Class, mask(&own)}, in.into(own.Class))
 	if err != nil {
 		return nil, failed("look up "+q.name, err)

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"slices"
+
 	"github.com/sixfold-go/sixfold/outbox"
 	"github.com/sixfold-go/sixfold/sqltx"
 )
@@ -18,8 +20,9 @@ func mask(own *outbox.Ownership) int64 {
 
 // rowScan collects rows as read and look-up answer them.
 type rowScan struct {
-	rows []outbox.Row
-	r    outbox.Row
+	limit int // of the rows that may come
+	rows  []outbox.Row
+	r     outbox.Row
 	// tellsNull: a ninth column says whether the body is NULL, for libraries that read an empty one as nil.
 	tellsNull bool
 	null      bool
@@ -46,6 +49,10 @@ func (in *rowScan) into(class string) func(sqltx.Rows) error {
 			fallthrough
 		default:
 			r.Class = class
+		}
+		if len(in.rows) == cap(in.rows) {
+			// Steeper than append, which would copy a full read five times over.
+			in.rows = slices.Grow(in.rows, max(1, min(8+7*len(in.rows), in.limit-len(in.rows))))
 		}
 		in.rows = append(in.rows, *r)
 		return nil

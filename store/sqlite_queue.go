@@ -33,7 +33,7 @@ SELECT ?3, seq, partition, attempts, id, class, topic, key, attrs, body, created
 
 // Read implements outbox.Queue.
 func (q *liteQueue) Read(ctx context.Context, after int64, limit int, own outbox.Ownership) ([]outbox.Row, error) {
-	in := rowScan{tellsNull: true}
+	in := rowScan{limit: limit, tellsNull: true}
 	err := q.db.EachRow(ctx, q.read, []any{after, limit, own.Class, mask(&own)}, in.into(own.Class))
 	if err != nil {
 		return nil, failed("read "+q.name, err)
