@@ -26,23 +26,24 @@ var (
 
 // A transaction is one call of CommitWith.
 type transaction struct {
-	conn   *pgxpool.Conn
-	begun  pgx.Tx  // pgx's own
-	handle *handle // what fn is given
+	pooled *pgxpool.Conn
+	conn   *pgx.Conn
+	own    *connState
+	tx     handle // what fn is given
 	id     identity
 }
 
 func commitWith(ctx context.Context, pool *pgxpool.Pool, fn func(pgx.Tx) ([]sqltx.Statement, error)) error {
-	conn, err := pool.Acquire(ctx)
+	pooled, err := pool.Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("postgres: begin: %w", err)
 	}
-	t := transaction{conn: conn}
+	t := &transaction{pooled: pooled, conn: pooled.Conn()}
 	defer t.end(ctx) // also when fn panics
 	if err := t.begin(ctx); err != nil {
 		return fmt.Errorf("postgres: begin: %w", err)
 	}
-	last, err := fn(t.handle)
+	last, err := fn(&t.tx)
 	if err != nil {
 		return err
 	}
@@ -68,47 +69,18 @@ func commitWith(ctx context.Context, pool *pgxpool.Pool, fn func(pgx.Tx) ([]sqlt
 	return settle(ctx, pool, t.id, err)
 }
 
-// begin sends BEGIN and asks for the transaction's id, in one round trip.
-func (t *transaction) begin(ctx context.Context) error {
-	c := t.conn.Conn().PgConn()
-	run, known := c.CustomData()[runKey].(string)
-	var b pgx.Batch
-	b.BeginTx(pgx.TxOptions{})
-	b.Queue("select pg_current_xact_id()")
-	if !known {
-		b.Queue("select " + runOfServer)
-	}
-	br := t.conn.SendBatch(ctx, &b)
-	t.begun = br.Tx()
-	_, err := br.Exec()
-	if err == nil {
-		err = br.QueryRow().Scan(&t.id.xid)
-	}
-	if err == nil && !known {
-		if err = br.QueryRow().Scan(&run); err == nil {
-			c.CustomData()[runKey] = run
-		}
-	}
-	if cerr := br.Close(); err == nil { // it repeats an error
-		err = cerr
-	}
-	t.id.run = run
-	t.handle = &handle{Tx: t.begun, state: new(handleState)}
-	return err
-}
-
 // usable says why fn left nothing that could be committed.
 func (t *transaction) usable() error {
-	c := t.conn.Conn().PgConn()
+	c := t.conn.PgConn()
 	switch {
 	case c.IsBusy():
 		return errBusy
 	case c.IsClosed():
 		return errLost
-	case c.TxStatus() == 'E':
-		return errDead
-	case c.TxStatus() != 'T':
+	case t.tx.state.ended || c.TxStatus() == 'I':
 		return errEnded
+	case c.TxStatus() != 'T':
+		return errDead
 	}
 	return nil
 }
@@ -150,34 +122,41 @@ func read(br pgx.BatchResults, scan func(sqltx.Rows) error) error {
 // commit sends the rest of the statements with COMMIT, in one round trip. The server runs nothing behind a statement
 // that fails, so COMMIT neither.
 func (t *transaction) commit(ctx context.Context, ss []sqltx.Statement) error {
+	tag, err := t.sendLast(ctx, ss)
+	if err == nil && tag.String() != "COMMIT" {
+		err = errDead
+	}
+	return err
+}
+
+func (t *transaction) sendLast(ctx context.Context, ss []sqltx.Statement) (tag pgconn.CommandTag, err error) {
+	if t.own.takes(ss) {
+		return t.own.send(ctx, t.conn, ss)
+	}
 	var b pgx.Batch
 	for i := range ss {
 		b.Queue(ss[i].SQL, ss[i].Args...)
 	}
 	b.Queue("commit")
 	br := t.conn.SendBatch(ctx, &b)
-	defer br.Close()
-	var tag pgconn.CommandTag
+	defer br.Close() // once COMMIT was answered, nothing that happens to the connection matters
 	for range b.Len() {
-		var err error
 		if tag, err = br.Exec(); err != nil {
-			return err
+			return tag, err
 		}
 	}
-	if tag.String() != "COMMIT" {
-		return errDead
-	}
-	return nil // COMMIT was answered, whatever happens to the connection now
+	return tag, nil
 }
 
 // undecided reports whether the connection is whole and the transaction still open, so that it is ours to roll back.
 func (t *transaction) undecided() bool {
-	c := t.conn.Conn().PgConn()
+	c := t.conn.PgConn()
 	return !c.IsClosed() && c.TxStatus() != 'I'
 }
 
-// isAnswer reports whether err of COMMIT is the server's own word that nothing was committed, or means that nothing
-// was sent. An error that ends the session is neither: it may come after the commit.
+// isAnswer reports whether err of COMMIT is the server's own word that nothing was committed, or means that COMMIT
+// was not sent. An error that ends the session is neither: it may come after the commit. pgconn.SafeToRetry is not
+// asked: it also holds for "conn closed", which can be the last of several errors of one batch.
 func isAnswer(err error) bool {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
@@ -187,33 +166,23 @@ func isAnswer(err error) bool {
 		}
 		return severity == "ERROR"
 	}
-	return errors.Is(err, errDead) || errors.As(err, new(pgx.ErrPreprocessingBatch)) || pgconn.SafeToRetry(err)
+	return errors.Is(err, errDead) || errors.As(err, new(unsent)) || errors.As(err, new(pgx.ErrPreprocessingBatch))
 }
 
 // end rolls back what is still open, closes the pgx.Tx so that nobody can use it any more, and gives the connection
 // back. The pool drops one that is closed, busy, or in a transaction.
 func (t *transaction) end(ctx context.Context) {
-	if t.conn == nil {
+	if t.pooled == nil {
 		return
 	}
-	conn := t.conn
-	t.conn = nil
-	defer conn.Release()
-	if t.handle == nil {
-		return
-	}
-	large := t.handle.state.close()
-	c := conn.Conn().PgConn()
-	switch {
-	case c.TxStatus() != 'I' && !c.IsClosed():
+	defer t.pooled.Release()
+	t.pooled = nil
+	if t.undecided() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackLimit)
 		defer cancel()
-		_ = t.begun.Rollback(ctx) // the reason for it is the error that counts
-	case large:
-		// Large objects go past the handle. With a context that has ended, pgx marks its transaction as closed and sends
-		// nothing; not always, since a tracer would see it.
-		ended, cancel := context.WithCancel(context.Background())
-		cancel()
-		_ = t.begun.Commit(ended)
+		if _, err := t.conn.Exec(ctx, "rollback"); err != nil { // the reason for it is the error that counts
+			_ = t.conn.Close(ctx)
+		}
 	}
+	t.tx.close()
 }

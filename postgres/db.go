@@ -18,8 +18,10 @@ import (
 // seconds, or one second after ctx has ended. The id costs a number of the cluster's 2^64, also for a transaction that
 // writes nothing; Run and the rest ask for none.
 //
-// The pgx.Tx that fn is given is closed when CommitWith returns. fn must not commit it or roll it back, nor leave rows
-// open; both are errors and roll back what still can be.
+// The pgx.Tx that fn is given is closed when CommitWith returns. fn must not commit it (that is refused) or roll it
+// back, nor leave rows open; each is an error, and nothing is committed. The first 16 texts of last statements on a
+// connection stay prepared there, unless the pool has another mode than QueryExecModeCacheStatement, or a tracer. BEGIN
+// is not traced.
 func DB(pool *pgxpool.Pool) sqltx.DB[pgx.Tx] {
 	if pool == nil {
 		return sqltx.DB[pgx.Tx]{}

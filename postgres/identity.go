@@ -20,11 +20,9 @@ type identity struct {
 }
 
 // runOfServer names the run: the start of the postmaster, and the start of the statistics, which every recovery
-// from a crash throws away, also where the postmaster survived. Resetting them by hand costs certainty, no more.
+// from a crash throws away, also where the postmaster survived. Resetting them by hand costs certainty, no more. It
+// cannot change while a connection lives.
 const runOfServer = "extract(epoch from pg_postmaster_start_time())::text || '/' || coalesce((select extract(epoch from stats_reset)::text from pg_stat_bgwriter), '')"
-
-// runKey is where a connection keeps the run, which cannot change while it lives.
-const runKey = "github.com/sixfold-go/sixfold/postgres.run"
 
 // look asks once: nil means committed, errRolledBack rolled back, errInProgress and errReplica that it is to be asked
 // again. It ends the session of a transaction that is an orphan.

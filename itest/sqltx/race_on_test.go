@@ -1,0 +1,6 @@
+//go:build race
+
+package sqltx_test
+
+// The race detector allocates, and empties pools.
+const raceDetector = true
