@@ -44,7 +44,7 @@ type run struct {
 }
 
 func newRun(ctx context.Context, c *Consumer, src Source) *run {
-	r := &run{c: c, src: src, solo: &gate{limit: 1, solo: true}, stop: make(chan struct{}),
+	r := &run{c: c, src: src, solo: turnOf(c.o.Inbox), stop: make(chan struct{}),
 		suspects: outage{c: c, what: "cannot count the attempts of redelivered messages, which wait", over: "attempts are counted again"},
 		deaths:   outage{c: c, what: "cannot send dead letters; their messages stay at the broker and hold back their keys", over: "dead letters are sent again"},
 		outages:  outage{c: c, what: "a handler's infrastructure is not available; its messages wait, and no attempt is counted", over: "handlers succeed again after an outage"},
@@ -58,6 +58,16 @@ func newRun(ctx context.Context, c *Consumer, src Source) *run {
 		r.lanes[i] = newLane(r)
 	}
 	return r
+}
+
+// turnOf is the gate of suspects: the inbox's, which its consumers share, or an own one.
+func turnOf(in Inbox) *gate {
+	if in != nil {
+		if t := in.Turn(); t != nil {
+			return &t.gate
+		}
+	}
+	return &NewTurn().gate
 }
 
 func (r *run) run(ctx context.Context) error {

@@ -21,6 +21,7 @@ type box struct {
 	calls    []string
 	forgot   []string
 	err      error
+	turn     *bus.Turn
 }
 
 func (b *box) Suspect(_ context.Context, consumer string, ds []*bus.Delivery) ([]int, error) {
@@ -41,6 +42,8 @@ func (b *box) Suspect(_ context.Context, consumer string, ds []*bus.Delivery) ([
 	}
 	return out, nil
 }
+
+func (b *box) Turn() *bus.Turn { return b.turn }
 
 func (b *box) Forget(_ context.Context, _ string, ds []*bus.Delivery) error {
 	b.mu.Lock()
@@ -177,14 +180,13 @@ func TestSuspectWaitsForItsDatabase(t *testing.T) {
 	})
 }
 
-// The source's own durable count is used where it has one, and nothing else that came over a wire.
+// Without an inbox the source's own durable count is used where it has one, and nothing else that came over a wire.
 // [ForgedDeliveryCount] guarantees: I8
 func TestCountsOfTheSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
-		b := &box{attempts: map[string]int{}}
 		var got trace
-		c := f.consumer(t, &bus.Options{Inbox: b, MaxAttempts: 3}, raw(func(ctx context.Context, env *sixfold.Envelope) error {
+		c := f.consumer(t, &bus.Options{MaxAttempts: 3}, raw(func(ctx context.Context, env *sixfold.Envelope) error {
 			got.add(env.ID)
 			if n := sixfold.InfoFrom(ctx).Attempt; n != len(env.Subject) {
 				t.Errorf("%s: attempt %d", env.ID, n)
@@ -201,8 +203,95 @@ func TestCountsOfTheSource(t *testing.T) {
 		pass(time.Second)
 		got.want(t, "forged second")
 		f.wantAcked(t, "forged second bomb")
-		if len(b.calls) != 0 {
-			t.Errorf("the inbox counted %v", b.calls)
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// What the source counts is every row that a dead owner had in its hands, so with an inbox it only makes suspects: the
+// neighbours of a message that kills its process lose no attempt. [BadRowCostsNeighboursNothing] guarantees: I8
+func TestInboxCountsWhatTheSourceSuspects(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		b := &box{attempts: map[string]int{"bomb": 3}}
+		var got trace
+		c := f.consumer(t, &bus.Options{Inbox: b, MaxAttempts: 3}, raw(func(ctx context.Context, env *sixfold.Envelope) error {
+			got.add(env.ID)
+			if n := sixfold.InfoFrom(ctx).Attempt; n != 1 {
+				t.Errorf("%s: attempt %d", env.ID, n)
+			}
+			return nil
+		}))
+		stop := start(t, c)
+		bomb, behind, other := msg("bomb", "k"), msg("behind", "k"), msg("other", "o")
+		for _, d := range []*bus.Delivery{bomb, behind, other} {
+			d.Attempts, d.Claims = 9, claims{}
+		}
+		f.deliver(bomb, behind, other)
+		pass(time.Second)
+		f.wantAcked(t, "bomb behind other")
+		if dead := f.sent(); len(dead) != 1 || dead[0].ID != "bomb" {
+			t.Errorf("dead: %v", dead)
+		}
+		wantSame(t, "forgotten", b.forgot, "bomb behind other")
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Consumers of one process share the turn of their suspects: one that kills the process takes an attempt from nobody
+// else's. [BadRowCostsNeighboursNothing] guarantees: I8
+func TestSuspectsOfTwoConsumersRunAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &box{attempts: map[string]int{}, turn: bus.NewTurn()}
+		running := make(chan string, 8)
+		release := make(chan struct{})
+		handler := raw(func(_ context.Context, env *sixfold.Envelope) error {
+			running <- env.ID
+			<-release
+			return nil
+		})
+		one, two := newFake(), newFake()
+		stopOne := start(t, one.consumer(t, &bus.Options{Inbox: b}, handler))
+		stopTwo := start(t, two.consumer(t, &bus.Options{Inbox: b}, handler))
+		one.deliver(again(msg("a", "a")))
+		synctest.Wait()
+		two.deliver(again(msg("b", "b")))
+		synctest.Wait()
+		if len(running) != 1 || len(b.calls) != 1 {
+			t.Errorf("%d run, %v were counted", len(running), b.calls)
+		}
+		close(release)
+		pass(time.Second)
+		if len(running) != 2 || len(b.calls) != 2 {
+			t.Errorf("%d ran, %v were counted", len(running), b.calls)
+		}
+		if err := errors.Join(stopOne(), stopTwo()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// An outage counts one attempt of a suspect, not one for each time that it meets it. guarantees: I8
+func TestSuspectInAnOutageLosesOneAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		b := &box{attempts: map[string]int{}}
+		tries := 0
+		c := f.consumer(t, &bus.Options{Inbox: b, MaxAttempts: 3}, raw(func(context.Context, *sixfold.Envelope) error {
+			if tries++; tries < 20 {
+				return bus.ErrUnavailable
+			}
+			return nil
+		}))
+		stop := start(t, c)
+		f.deliver(again(msg("s", "k")))
+		pass(time.Hour)
+		f.wantAcked(t, "s")
+		if tries != 20 || b.attempts["s"] != 1 || len(f.sent()) != 0 {
+			t.Errorf("%d tries, %d counted, dead: %v", tries, b.attempts["s"], f.sent())
 		}
 		if err := stop(); err != nil {
 			t.Error(err)

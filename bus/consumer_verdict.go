@@ -88,7 +88,7 @@ func (r *run) attempt(it *item) verdict {
 	if it.refusal != "" {
 		return verdict{fate: dead, reason: it.refusal}
 	}
-	if it.suspect {
+	if it.suspect && !it.paid {
 		if v, run := r.count(it); !run {
 			return v
 		}
@@ -100,12 +100,16 @@ func (r *run) attempt(it *item) verdict {
 	h.one[0] = it.d
 	h.begin(r, h.one[:], it.attempts+1)
 	err := r.call(h, it)
+	if err == nil && it.counted && it.d.Claims != nil && !it.lost() {
+		r.forget(it) // its record is the row that is gone, not the inbox's
+	}
 	return r.judge(it, err)
 }
 
-// count enters one more attempt of a suspect durably, before it runs. run is false when it must not run.
+// count enters one more attempt of a suspect durably, before it runs. run is false when it must not run. Without an
+// inbox the source's own count must do, which holds every row that a dead owner had in its hands to be begun.
 func (r *run) count(it *item) (v verdict, run bool) {
-	if it.d.Claims == nil {
+	if r.c.o.Inbox != nil {
 		ctx, cancel := context.WithTimeout(r.handlers, r.c.o.HandlerTimeout)
 		defer cancel()
 		ns, err := r.c.o.Inbox.Suspect(ctx, r.c.s.Group, []*Delivery{it.d})
@@ -123,7 +127,7 @@ func (r *run) count(it *item) (v verdict, run bool) {
 			return verdict{fate: done}, false
 		}
 		r.suspects.end()
-		it.counted = true
+		it.counted, it.paid = true, true
 		it.attempts = ns[0] - 1
 	}
 	if it.attempts >= r.c.o.MaxAttempts {
@@ -161,7 +165,7 @@ func (r *run) judge(it *item, err error) verdict {
 		r.outages.begin(err)
 		return r.wait(it, err)
 	}
-	it.passes = 0
+	it.passes, it.paid = 0, false
 	it.attempts++
 	delay, more := r.fails.next(it.d, it.attempts, err)
 	if !more {

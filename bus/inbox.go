@@ -8,8 +8,17 @@ type Inbox interface {
 	// of its own, before they run; it answers the attempts so far, this one included. A delivery that was handled
 	// already answers 0: run nothing, acknowledge.
 	Suspect(ctx context.Context, consumer string, ds []*Delivery) ([]int, error)
-	// Forget drops the attempts of deliveries that became dead letters.
+	// Turn is what consumers share whose suspects must not run at the same time: all of one process, or a message that
+	// kills the process takes an attempt from the suspects of its other consumers each time. Always the same one.
+	Turn() *Turn
+	// Forget drops the attempts of deliveries that became dead letters, or were handled by a claim.
 	Forget(ctx context.Context, consumer string, ds []*Delivery) error
 	// Maintain works until ctx ends: it removes records that are older than the retention.
 	Maintain(ctx context.Context) error
 }
+
+// A Turn lets one suspect run at a time, whichever consumer it belongs to.
+type Turn struct{ gate gate }
+
+// NewTurn makes a Turn.
+func NewTurn() *Turn { return &Turn{gate{limit: 1, solo: true}} }

@@ -20,6 +20,7 @@ type item struct {
 	judged  bool  // route, refusal and suspect are known
 	suspect bool  // may have crashed a process: it is counted first, and runs alone
 	counted bool  // by the inbox
+	paid    bool  // its next run is counted already: the last one failed by nobody's fault
 	single  bool  // its batch failed: runs by itself
 	solo    *gate // of suspects, while it has the turn
 	slot    *gate // of its route, while it has a place

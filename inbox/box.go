@@ -31,6 +31,7 @@ type Box[X any] struct {
 	db    sqltx.DB[X]
 	store Store
 	opts  Options
+	turn  *bus.Turn
 }
 
 var _ bus.Inbox = (*Box[int])(nil)
@@ -40,7 +41,7 @@ var ErrIDReuse = errors.New("inbox: the id was handled before with another paylo
 
 // New makes the Box of a database. It reports every problem at once.
 func New[X any](db sqltx.DB[X], st Store, opts *Options) (*Box[X], error) {
-	b := &Box[X]{db: db, store: st}
+	b := &Box[X]{db: db, store: st, turn: bus.NewTurn()}
 	if opts != nil {
 		b.opts = *opts
 	}
@@ -87,6 +88,9 @@ func (b *Box[X]) Suspect(ctx context.Context, consumer string, ds []*bus.Deliver
 	}
 	return attempts, nil
 }
+
+// Turn implements bus.Inbox: the consumers of a Box run one suspect at a time.
+func (b *Box[X]) Turn() *bus.Turn { return b.turn }
 
 // Forget implements bus.Inbox.
 func (b *Box[X]) Forget(ctx context.Context, consumer string, ds []*bus.Delivery) error {
