@@ -97,7 +97,7 @@ func newConsumers(ctx context.Context, p *process) (*consumers, error) {
 func inDatabase(name string) bus.Subscription { return bus.Subscription{Group: name, Ordered: true} }
 
 // inFlight bounds what a consumer holds, and so what has to run alone after a death.
-const inFlight = 150
+const inFlight = 60
 
 func (c *consumers) add(t bus.Transport, s bus.Subscription, mws []sixfold.Middleware, routes ...sixfold.Route) {
 	s.MaxInFlight = inFlight

@@ -42,7 +42,7 @@ func command(ctx context.Context, args []string) int {
 	flags.DurationVar(&o.Lease, "lease", 2*time.Second, "of relays and local consumers")
 	flags.IntVar(&o.Keys, "keys", 1000, "keys, one of them hot")
 	flags.IntVar(&o.Writers, "writers", 8, "goroutines of the publisher")
-	flags.IntVar(&o.Pending, "pending", 4000, "waiting rows at which the publisher pauses")
+	flags.IntVar(&o.Pending, "pending", 2000, "waiting rows at which the publisher pauses")
 	flags.IntVar(&o.Hold, "hold", 3, "per cent of transactions that stay open after publishing")
 	flags.DurationVar(&o.HoldFor, "hold-for", 300*time.Millisecond, "how long, at most")
 	flags.DurationVar(&o.Slow, "slow", 0, "latency on top of the relays' reads")

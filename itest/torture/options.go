@@ -73,7 +73,7 @@ func (o *Options) defaults() error {
 	}
 	set(&o.Keys, 1000)
 	set(&o.Writers, 8)
-	set(&o.Pending, 4000)
+	set(&o.Pending, 2000)
 	set(&o.Hold, 3)
 	set(&o.Attempts, 5)
 	setD(&o.HoldFor, 300*time.Millisecond)

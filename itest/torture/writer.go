@@ -75,7 +75,7 @@ func (w *writer) plan() *plan {
 		least := o.HoldFor / 15
 		p.hold = least + time.Duration(w.rng.Int64N(int64(o.HoldFor-least)))
 	}
-	p.cut = !p.rollBack && w.rng.IntN(500) == 0
+	p.cut = !p.rollBack && w.rng.IntN(map[bool]int{true: 60, false: 300}[p.ownIDs]) == 0
 	p.swallow = w.per(50)
 	p.poison = !w.poison.Load() && w.sum.Load() > int64(o.Messages)/3 && p.keys[0] != hotKey && !p.cut && !p.rollBack
 	if p.ownIDs {

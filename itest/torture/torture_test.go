@@ -1,0 +1,95 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sixfold-go/sixfold/itest/servers"
+)
+
+func TestMain(m *testing.M) {
+	reexec()
+	servers.Main(m)
+}
+
+// ended is how a shell script ended.
+func ended(t *testing.T, script string) *os.ProcessState {
+	t.Helper()
+	cmd := exec.Command("/bin/sh", "-c", script)
+	_ = cmd.Run() // its state says all
+	if cmd.ProcessState == nil {
+		t.Skip("there is no /bin/sh")
+	}
+	return cmd.ProcessState
+}
+
+// options are those of a run in a test: what it says goes to the test's log, its journals and logs to the test's directory.
+func options(t *testing.T, messages, faults int) Options {
+	began := time.Now()
+	return Options{Messages: messages, Faults: faults, Seed: uint64(began.UnixNano()), Broker: "local", Poison: []string{"billing", "audit"}, Bound: 10 * time.Minute, Dir: t.TempDir(),
+		Progress: func(line string) { t.Logf("%6.1fs  %s", time.Since(began).Seconds(), line) }}
+}
+
+// tortured does a run and fails t with its summary if it has not passed.
+func tortured(t *testing.T, o Options) {
+	t.Helper()
+	servers.Postgres(t) // skips where there is none
+	t.Logf("seed %d", o.Seed)
+	s, err := Torture(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var table strings.Builder
+	s.Table(&table)
+	t.Log("\n" + table.String())
+	if !s.Passed() {
+		t.Errorf("the run has not passed: violations %v, missing %q", s.Violations.Count, s.Missing)
+	}
+}
+
+// The proof: 20,000 messages and 15 faults; with -short, 2,000 and 5.
+// guarantees: O1, O2, O3, R1, R2, R3, R4, R5, R7, I1, I3, I7, I8, K1, K2
+func TestTorture(t *testing.T) {
+	o := options(t, 20_000, 15)
+	if testing.Short() {
+		o = options(t, 2000, 5)
+		o.Poison = []string{"billing"}
+		o.Attempts = 3
+	}
+	o.Need = fullNeed(o.Faults)
+	o.Need.DeadLetters = len(o.Poison)
+	tortured(t, o)
+}
+
+// A run without faults proves nothing, and says so.
+func TestTortureWithoutFaultsIsNoProof(t *testing.T) {
+	servers.Postgres(t)
+	o := options(t, 300, 0)
+	o.Poison, o.Need = nil, fullNeed(15)
+	s, err := Torture(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Violations.Total() != 0 {
+		t.Errorf("violations %v: %v", s.Violations.Count, s.Violations.Examples)
+	}
+	if len(s.Missing) < 4 || s.Passed() {
+		t.Errorf("missing %q, passed %v", s.Missing, s.Passed())
+	}
+}
+
+// Nonsense is refused before anything is started, all of it at once.
+func TestOptionsRefuseNonsense(t *testing.T) {
+	_, err := Torture(t.Context(), Options{Messages: -1, Faults: -1, Keys: 1, Broker: "pigeon", Plant: "gremlin"})
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, want := range []string{"messages -1", "faults -1", "keys 1", "pigeon", "gremlin"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in: %v", want, err)
+		}
+	}
+}
