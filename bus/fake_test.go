@@ -92,13 +92,12 @@ type source struct{ *fake }
 
 func (s *source) Receive(ctx context.Context, most int) ([]*bus.Delivery, error) {
 	for {
-		s.mu.Lock()
 		if s.receive != nil {
 			if err := s.receive(); err != nil {
-				s.mu.Unlock()
 				return nil, err
 			}
 		}
+		s.mu.Lock()
 		if n := min(most, len(s.waiting)); n > 0 {
 			ds := s.waiting[:n:n]
 			s.waiting = s.waiting[n:]
