@@ -162,7 +162,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	c.enter(Connecting)
 	defer c.enter(Stopped)
 	src, err := c.subscribe(ctx)
-	if err != nil || src == nil {
+	if err != nil || ctx.Err() != nil && src == nil {
 		return err
 	}
 	r := newRun(ctx, c, src)
@@ -178,6 +178,9 @@ func (c *Consumer) subscribe(ctx context.Context) (Source, error) {
 	away := outage{c: c, what: "cannot subscribe, trying again", over: "subscribed after an outage"}
 	for n := 1; ; n++ {
 		src, err := c.sub.Subscribe(ctx, c.s)
+		if err == nil && src == nil {
+			err = fmt.Errorf("%w: the driver opened nothing", ErrRefused)
+		}
 		if err == nil {
 			away.end()
 			return src, nil

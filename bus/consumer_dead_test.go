@@ -164,8 +164,12 @@ func TestDeadLetterWithoutAnswerIsInDoubt(t *testing.T) {
 		f.deliver(msg("a1", "a"), msg("a2", "a"))
 		synctest.Wait()
 		var drain *sixfold.DrainError
+		at := time.Now()
 		if err := stop(); !errors.As(err, &drain) || drain.InDoubt != 1 {
 			t.Errorf("error: %v", err)
+		}
+		if d := time.Since(at); d > 11*time.Second {
+			t.Errorf("the stop took %v", d)
 		}
 		f.wantAcked(t, "")
 		f.wantReleased(t, "") // closing the source gives them back, in their order

@@ -142,12 +142,16 @@ func TestRefusalEndsRun(t *testing.T) {
 				return nil
 			}
 			f.deliver(msg("1", "a"))
-			c := f.consumer(t, nil, raw(func(context.Context, *sixfold.Envelope) error {
+			c := f.consumer(t, &bus.Options{Inbox: &box{}}, raw(func(context.Context, *sixfold.Envelope) error {
 				time.Sleep(time.Second)
 				return nil
 			}))
+			at := time.Now()
 			if err := c.Run(context.Background()); !errors.Is(err, bad) {
 				t.Error(err)
+			}
+			if d := time.Since(at); d > 2*time.Second {
+				t.Errorf("the end took %v", d)
 			}
 			f.wantAcked(t, "1") // what was in flight came to its end
 			if h := c.Health(); h.State != bus.Stopped || !errors.Is(h.LastError, bad) {

@@ -107,7 +107,8 @@ func (r *run) dispatch(items []item, staged [][]*item) {
 	r.spread(unkeyed)
 }
 
-// laneOf is the lane of a key: its FNV-1a hash modulo the lanes.
+// laneOf is the lane of a key: its FNV-1a hash, mixed once more (the finalizer of MurmurHash3), modulo the lanes.
+// Without the mixing, keys that came here because of their partition, which is an FNV-1a hash too, would share few lanes.
 func (r *run) laneOf(key string) int {
 	if planted.Is(planted.LanesByTurns) {
 		return rand.IntN(len(r.lanes))
@@ -116,6 +117,9 @@ func (r *run) laneOf(key string) int {
 	for i := 0; i < len(key); i++ {
 		h = (h ^ uint32(key[i])) * 16777619
 	}
+	h = (h ^ h>>16) * 0x85ebca6b
+	h = (h ^ h>>13) * 0xc2b2ae35
+	h ^= h >> 16
 	return int(h % uint32(len(r.lanes)))
 }
 

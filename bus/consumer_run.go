@@ -11,8 +11,12 @@ import (
 	"github.com/sixfold-go/sixfold"
 )
 
-// grace is how long a stop waits, beyond the drain limit, for handlers whose context was just cancelled.
-const grace = 250 * time.Millisecond
+const (
+	// grace is how long a stop waits, beyond the drain limit, for handlers whose context was just cancelled.
+	grace = 250 * time.Millisecond
+	// closing bounds what is left when everything is settled: giving the subscription back.
+	closing = 5 * time.Second
+)
 
 // run is one life of a Consumer on one Source.
 //
@@ -77,8 +81,11 @@ func (r *run) run(ctx context.Context) error {
 		go l.loop()
 	}
 	go r.settler.loop()
+	ctx, end := context.WithCancel(ctx)
+	defer end()
 	maintained := r.maintain(ctx)
 	err := r.receive(ctx)
+	end()
 	if err != nil {
 		r.c.noteError(err)
 	}
@@ -145,9 +152,12 @@ func (r *run) drain(maintained <-chan struct{}) error {
 	if r.c.o.Ack == AckOnReceipt { // what was acknowledged and not handled cannot come again
 		doubt = r.flight.count() + int(r.doubt.Load())
 	}
-	over, cancel := context.WithTimeout(context.WithoutCancel(r.handlers), max(r.c.o.DrainTimeout, grace))
+	var errs []error
+	if err := r.fails.close(last); err != nil && doubt == 0 {
+		errs = append(errs, err)
+	}
+	over, cancel := context.WithTimeout(context.WithoutCancel(r.handlers), closing)
 	defer cancel()
-	errs := []error{r.fails.close(over)}
 	if err := r.src.Close(over); err != nil && !errors.Is(err, ErrClosed) {
 		errs = append(errs, fmt.Errorf("bus: close the subscription of %s: %w", r.c, err))
 	}

@@ -76,7 +76,7 @@ type publishing struct {
 }
 
 // Unconfirmed returns when the message is handed to the connection, not when the broker has it: at most once. What the
-// broker then does not take is logged and lost.
+// broker then does not take is logged and lost, and the order of a key is not kept over a lost connection.
 func Unconfirmed() PublishOption { return func(p *publishing) { p.unconfirmed = true } }
 
 // MayMiss makes it no failure if the broker has no place for the topic.
