@@ -24,7 +24,11 @@ type Flags struct {
 
 // EncodeAttrs writes the attributes of env for Row.Attrs.
 func EncodeAttrs(env *sixfold.Envelope, flags Flags) []byte {
-	b := make([]byte, 0, 256)
+	var space [512]byte // nearly always enough, so that what is kept is as long as it must be
+	return bytes.Clone(appendAttrs(space[:0], env, flags))
+}
+
+func appendAttrs(b []byte, env *sixfold.Envelope, flags Flags) []byte {
 	b = append(b, `{"type":`...)
 	b = appendString(b, env.Type)
 	attr := func(name, v string) {

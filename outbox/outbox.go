@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/sixfold-go/sixfold"
@@ -160,8 +161,20 @@ type written struct {
 }
 
 func (w *written) add(more written) {
-	w.broker = append(w.broker, more.broker...)
-	w.local = append(w.local, more.local...)
+	w.broker = addRows(w.broker, more.broker)
+	w.local = addRows(w.local, more.local)
+}
+
+// addRows takes the first rows over and grows steeply after that: most units have one message, and those of many should
+// not copy theirs at every second one.
+func addRows(to, more []Row) []Row {
+	if len(to) == 0 {
+		return more
+	}
+	if len(to)+len(more) > cap(to) {
+		to = slices.Grow(to, max(len(more), 7, len(to)))
+	}
+	return append(to, more...)
 }
 
 func (o *Outbox) draft(ctx context.Context, m sixfold.Message, opts []Option) (written, error) {
