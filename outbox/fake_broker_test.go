@@ -61,14 +61,14 @@ func (b *FakeBroker) Release() {
 	}
 }
 
-// Cut makes the broker unreachable: senders are lost, and so are confirms that are held.
+// Cut makes the broker unreachable: senders are lost, and so are confirms that are held. Open answers err.
 func (b *FakeBroker) Cut(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.down = err
 	for s := range b.senders {
-		s.lost = err
-		s.answer(err)
+		s.lost = bus.ErrUnavailable
+		s.answer(bus.ErrUnavailable)
 	}
 }
 

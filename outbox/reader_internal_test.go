@@ -381,7 +381,7 @@ func (w *world) giveUp() {
 // Every committed row comes exactly once per incarnation, and those of one key in the order of their transactions.
 // guarantees: R1, R3, K1 [LateCommitNotSkipped] [GapClosedTooEarly] [LookUpAfterRead] [SweepLeavesGap]
 func TestReaderRandomHistories(t *testing.T) {
-	first, n := uint64(1), uint64(400)
+	first, n := uint64(1), uint64(200)
 	if s := os.Getenv("SIXFOLD_SEED"); s != "" {
 		seed, err := strconv.ParseUint(s, 10, 64)
 		if err != nil {

@@ -68,9 +68,16 @@ func (r *rig) start() *running {
 
 func run(t *testing.T, relay *outbox.Relay) *running {
 	ctx, end := context.WithCancel(context.WithoutCancel(t.Context()))
-	t.Cleanup(end) // so that a test which fails leaves nothing in its bubble
+	ended := make(chan struct{})
+	t.Cleanup(func() { // so that a test which fails leaves nothing in its bubble
+		end()
+		<-ended
+	})
 	x := &running{Relay: relay, t: t, end: end, done: make(chan error, 1)}
-	go func() { x.done <- relay.Run(ctx) }()
+	go func() {
+		defer close(ended)
+		x.done <- relay.Run(ctx)
+	}()
 	return x
 }
 
