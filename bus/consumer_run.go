@@ -14,8 +14,8 @@ import (
 const (
 	// grace is how long a stop waits, beyond the drain limit, for handlers whose context was just cancelled.
 	grace = 250 * time.Millisecond
-	// closing bounds what is left when everything is settled: giving the subscription back.
-	closing = 5 * time.Second
+	// closeLimit bounds what is left when everything is settled: giving the subscription back.
+	closeLimit = 5 * time.Second
 )
 
 // run is one life of a Consumer on one Source.
@@ -156,7 +156,7 @@ func (r *run) drain(maintained <-chan struct{}) error {
 	if err := r.fails.close(last); err != nil && doubt == 0 {
 		errs = append(errs, err)
 	}
-	over, cancel := context.WithTimeout(context.WithoutCancel(r.handlers), closing)
+	over, cancel := context.WithTimeout(context.WithoutCancel(r.handlers), closeLimit)
 	defer cancel()
 	if err := r.src.Close(over); err != nil && !errors.Is(err, ErrClosed) {
 		errs = append(errs, fmt.Errorf("bus: close the subscription of %s: %w", r.c, err))

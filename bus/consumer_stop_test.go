@@ -168,6 +168,7 @@ func TestTimeoutCancelsTheContext(t *testing.T) {
 func TestSettlementsAreNeverForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
+		f.mute = 1
 		away := time.Now().Add(time.Minute)
 		f.settle = func(bus.Settlement) error {
 			if time.Now().Before(away) {

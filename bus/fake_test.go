@@ -36,6 +36,7 @@ type fake struct {
 	send      func(bus.Outgoing) error
 	open      func() error
 	settling  chan struct{} // settlements wait for it, where not nil
+	mute      int           // settlements that get no answer at all
 	block     chan struct{} // confirms wait for it, where not nil
 }
 
@@ -122,6 +123,10 @@ func (s *source) Settle(_ context.Context, ss []bus.Settlement) []error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.mute > 0 {
+		s.mute--
+		return nil
+	}
 	errs := make([]error, len(ss))
 	for i, one := range ss {
 		if s.settle != nil {

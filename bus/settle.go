@@ -14,6 +14,8 @@ const (
 	lingerBelow = 128
 )
 
+var errNoAnswer = errors.New("bus: the driver gave no answer")
+
 // order asks for one settlement.
 type order struct {
 	it      *item
@@ -184,8 +186,8 @@ func (s *settler) settle(batch []order) {
 	errs := s.r.src.Settle(s.ctx, s.settling)
 	clear(s.settling)
 	s.settling = s.settling[:0]
-	if len(errs) < len(batch) {
-		errs = append(errs, make([]error, len(batch)-len(errs))...)
+	for len(errs) < len(batch) {
+		errs = append(errs, errNoAnswer)
 	}
 	var received []*item
 	var failed error
