@@ -76,6 +76,7 @@ func (m *Migrations) Down(ctx context.Context, version int) error {
 				done = true
 				return nil
 			}
+			m.s.log.Info("taking migration back", "version", at, "name", m.all[at-1].Name)
 			return run(ctx, tx, m.all[at-1].Down, fmt.Sprintf("migrate down from %d", at))
 		})
 		if err != nil || done {
@@ -181,6 +182,7 @@ func (m *Migrations) apply(ctx context.Context, tx sqltx.Tx, mig *Migration) err
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
+	m.s.log.Info("applying migration", "version", mig.Version, "name", mig.Name)
 	return run(ctx, tx, mig.Up, fmt.Sprintf("migrate up to %d", mig.Version))
 }
 

@@ -22,7 +22,7 @@ type Options struct {
 	KeepDelivered time.Duration
 	// Clock replaces the clock, for virtual time in tests. SQLite only: on PostgreSQL time is the database's own.
 	Clock func() time.Time
-	// Logger hears of what is worth knowing and no error. Nil: nobody does.
+	// Logger hears of each migration. Nil: nobody does.
 	Logger *slog.Logger
 }
 

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -14,30 +15,27 @@ import (
 )
 
 func TestPostgresThroughPgx(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) storetest.Opened {
-		p := pool(t, servers.Postgres(t).Database(t))
-		return opened(t, sqltx.PgxDB(p), p, nil)
-	})
+	p := pool(t, servers.Postgres(t).Database(t))
+	conformance(t, sqltx.PgxDB(p), p, store.Options{Schema: "case"})
 }
 
 func TestPostgresThroughDatabaseSQL(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) storetest.Opened {
-		dsn := servers.Postgres(t).Database(t)
-		return opened(t, sqltx.StdDB(std(t, dsn)), pool(t, dsn), &store.Options{Schema: `Odd schema-Имя`, Prefix: "select ", KeepDelivered: time.Hour})
-	})
+	dsn := servers.Postgres(t).Database(t)
+	conformance(t, sqltx.StdDB(std(t, dsn)), pool(t, dsn), store.Options{Schema: "Odd schema-Имя", Prefix: "select ", KeepDelivered: time.Hour})
 }
 
-func opened(t *testing.T, db sqltx.Runner, aside *pgxpool.Pool, opts *store.Options) storetest.Opened {
-	t.Helper()
-	st, err := store.Postgres(db, opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := st.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return storetest.Opened{Outbox: st.Outbox(), Inbox: st.Inbox(), DB: db, Keeps: opts != nil && opts.KeepDelivered > 0,
-		Blocked: func(ctx context.Context) error { return untilBlocked(ctx, aside) }}
+// conformance runs the suite in one database, with a schema for each case.
+func conformance(t *testing.T, db sqltx.Runner, aside *pgxpool.Pool, opts store.Options) {
+	n, schema := 0, opts.Schema
+	storetest.Run(t, func(t *testing.T) storetest.Opened {
+		n++
+		opts.Schema = fmt.Sprint(schema, " ", n)
+		st, err := store.Postgres(db, &opts)
+		must(t, err)
+		must(t, st.Migrate(t.Context()))
+		return storetest.Opened{Outbox: st.Outbox(), Inbox: st.Inbox(), DB: db, Keeps: opts.KeepDelivered > 0,
+			Blocked: func(ctx context.Context) error { return untilBlocked(ctx, aside) }}
+	})
 }
 
 // untilBlocked asks the server until a session of this database waits for another one's lock.

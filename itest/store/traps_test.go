@@ -205,14 +205,15 @@ func TestPruneIsPolite(t *testing.T) { // guarantees: I5
 	defer other.Rollback(context.Background())
 	_, err = other.Exec(t.Context(), "DELETE FROM sixfold.inbox WHERE message < '\\x04'; DELETE FROM sixfold.delivered WHERE seq = 1; DELETE FROM sixfold.published WHERE claim = '2'")
 	must(t, err)
-	// With the locks of another process in the way, a call that waited would never return.
-	if n, err := st.Inbox().Prune(t.Context(), 0, 4); err != nil || n != 4 {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // a call that waited would never return
+	defer cancel()
+	if n, err := st.Inbox().Prune(ctx, 0, 4); err != nil || n != 4 {
 		t.Errorf("pruned %d of the inbox, %v; 10 are old, 4 of them locked, 4 were asked for", n, err)
 	}
-	if n, err := st.Inbox().Prune(t.Context(), 0, 100); err != nil || n != 2 {
+	if n, err := st.Inbox().Prune(ctx, 0, 100); err != nil || n != 2 {
 		t.Errorf("pruned %d of the inbox, %v; 2 are left beside the locked ones", n, err)
 	}
-	if n, err := st.Outbox().Keeper().Purge(t.Context(), 100); err != nil || n != 2+3 {
+	if n, err := st.Outbox().Keeper().Purge(ctx, 100); err != nil || n != 2+3 {
 		t.Errorf("purged %d, %v; 2 delivered and 3 published rows are old and not locked", n, err)
 	}
 }
