@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -204,6 +206,52 @@ func TestCommitThroughACrashOfTheServer(t *testing.T) {
 //
 // guarantees: O3, R3
 func TestCommitIsNotTakenForThatOfTheNumbersNextOwner(t *testing.T) {
+	t.Run("restart", func(t *testing.T) {
+		nextOwner(t, func(pg *servers.PostgresServer, _ string) { pg.Restart(t, servers.Immediate) })
+	})
+	// The postmaster survives, so that its start tells nothing.
+	t.Run("one session is killed", func(t *testing.T) {
+		nextOwner(t, func(_ *servers.PostgresServer, dsn string) { killSession(t, dsn) })
+	})
+}
+
+// killSession kills a session of its own, upon which PostgreSQL ends all others and recovers, and waits for that.
+func killSession(t *testing.T, dsn string) {
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	var started, again time.Time
+	if err := conn.QueryRow(t.Context(), "SELECT pg_postmaster_start_time()").Scan(&started); err != nil {
+		t.Error(err)
+	}
+	victim, err := os.FindProcess(int(conn.PgConn().PID()))
+	if err == nil {
+		err = victim.Kill()
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	_ = conn.PgConn().WaitForNotification(t.Context()) // until the connection is gone
+	conn.Close(context.Background())
+	for t.Context().Err() == nil {
+		conn, err := pgx.Connect(t.Context(), dsn)
+		if err != nil {
+			continue // it recovers
+		}
+		err = conn.QueryRow(t.Context(), "SELECT pg_postmaster_start_time()").Scan(&again)
+		conn.Close(context.Background())
+		if err == nil {
+			break
+		}
+	}
+	if !started.Equal(again) {
+		t.Error("the test is wrong: the postmaster was started again")
+	}
+}
+
+func nextOwner(t *testing.T, crash func(pg *servers.PostgresServer, dsn string)) {
 	pg := servers.PrivatePostgres(t, nil)
 	direct := pg.Database(t)
 	sendDirectly(t, direct, tables)
@@ -213,11 +261,11 @@ func TestCommitIsNotTakenForThatOfTheNumbersNextOwner(t *testing.T) {
 	var xid uint64
 	err := db.CommitWith(t.Context(), func(tx pgx.Tx) ([]sqltx.Statement, error) {
 		err := tx.QueryRow(t.Context(), "SELECT pg_current_xact_id()").Scan(&xid)
-		p.arm(beforeServer)
+		p.arm(halfOpen) // a session that sees the cut would log the number, by rolling back
 		refused := p.refuseAll()
 		go func() {
 			<-refused // the connection is lost, and the asking has begun
-			pg.Restart(t, servers.Immediate)
+			crash(pg, direct)
 			for range 20 {
 				sendDirectly(t, direct, "INSERT INTO t(id) SELECT 100 + count(*) FROM t")
 			}
