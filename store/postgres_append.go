@@ -25,6 +25,7 @@ type pgWriter struct {
 	db      sqltx.Runner
 	tables  [2]pgAppends
 	outcome string
+	sameRun string
 }
 
 // pgAppends are the statements that insert into one table.
@@ -38,7 +39,8 @@ type pgAppends struct {
 }
 
 func newPgWriter(s *Store) *pgWriter {
-	w := &pgWriter{db: s.db, outcome: "SELECT coalesce(pg_catalog.pg_xact_status($1::text::xid8), '')"}
+	w := &pgWriter{db: s.db, outcome: "SELECT coalesce(pg_catalog.pg_xact_status($1::text::xid8), '')",
+		sameRun: "SELECT " + pgRun + " = $1::text AND NOT pg_catalog.pg_is_in_recovery()"}
 	for _, t := range []outbox.Table{outbox.ToBroker, outbox.ToLocal} {
 		w.tables[t] = pgAppendsFor(s.names, t)
 	}
@@ -66,12 +68,12 @@ i AS (` + insert + `SELECT u.partition, u.id, u.class, u.topic, u.key, substr($9
     FROM u WHERE u.claim IS NULL OR u.claim IN (SELECT c.claim FROM c) ORDER BY u.n)
 SELECT u.n, '' FROM u WHERE u.claim IS NOT NULL AND u.claim NOT IN (SELECT c.claim FROM c)`)
 	a.claims = claims
-	a.claimsXact = claims + " UNION ALL SELECT -1, pg_catalog.pg_current_xact_id()::text"
+	a.claimsXact = claims + " UNION ALL SELECT -1, " + pgXact
 	return a
 }
 
 func withXact(insert string) string {
-	return "WITH i AS (" + insert + ") SELECT pg_catalog.pg_current_xact_id()::text"
+	return "WITH i AS (" + insert + ") SELECT " + pgXact
 }
 
 func pgValues(rows int) string {

@@ -11,20 +11,35 @@ import (
 	"github.com/sixfold-go/sixfold/sqltx"
 )
 
-// Outcome implements outbox.Writer. Connections that fail are no answer: it asks again until ctx ends. After a failover
-// to a replica that lacked the transaction, the new primary may not know the number, or have given it to another one;
-// run synchronous replication where that matters.
+// pgRun names the run of the server: the start of the postmaster, and of the statistics, which every recovery from a
+// crash throws away, also where the postmaster survived. pgXact names a transaction. Its number alone does not: a server
+// that recovers from a crash knows only the numbers that reached its log, and gives the others out again, so that
+// "committed" could be said of somebody else's transaction.
+const (
+	pgRun = "extract(epoch from pg_catalog.pg_postmaster_start_time())::text || '/' || " +
+		"coalesce((SELECT extract(epoch from b.stats_reset)::text FROM pg_catalog.pg_stat_bgwriter b), '')"
+	pgXact = "pg_catalog.pg_current_xact_id()::text || '@' || " + pgRun
+)
+
+// Outcome implements outbox.Writer. Connections that fail are no answer: it asks again until ctx ends. "Committed" is
+// believed only of the run of the server in which the transaction was: after a crash it is unknown.
 func (w *pgWriter) Outcome(ctx context.Context, xact string) (outbox.Outcome, error) {
 	if xact == "" {
 		return outbox.Unknown, errors.New("store: ask for the outcome of a commit: the transaction has no number; write with wantXact")
 	}
+	xact, run, _ := strings.Cut(xact, "@")
 	var last error
 	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 250*time.Millisecond) {
-		status := ""
-		err := w.db.EachRow(ctx, w.outcome, []any{xact}, func(r sqltx.Rows) error { return r.Scan(&status) })
+		status, same := "", false
+		err := w.db.EachRow(ctx, w.sameRun, []any{run}, func(r sqltx.Rows) error { return r.Scan(&same) })
+		if err == nil {
+			err = w.db.EachRow(ctx, w.outcome, []any{xact}, func(r sqltx.Rows) error { return r.Scan(&status) })
+		}
 		switch {
-		case err == nil && status == "committed":
+		case err == nil && status == "committed" && same:
 			return outbox.Committed, nil
+		case err == nil && status == "committed":
+			return outbox.Unknown, fmt.Errorf("store: ask for the outcome of transaction %s: the server has crashed or failed over since, and may have given its number to another; look whether the rows are there", xact)
 		case err == nil && status == "aborted":
 			return outbox.RolledBack, nil
 		case err == nil && status == "":
