@@ -19,43 +19,37 @@ import (
 	"github.com/sixfold-go/sixfold/transport/memory"
 )
 
-// pgxShop is a service on PostgreSQL with pgx, and a broker.
-func pgxShop(ctx context.Context, pool *pgxpool.Pool, broker bus.Transport, shipped chan<- string) (place func(order string) error, service []sixfold.Runnable, err error) {
-	db := postgres.DB(pool)
-	st, err := store.Postgres(db, nil)
-	if err != nil {
-		return nil, nil, err
-	}
-	box, err := outbox.New(st.Outbox(), &outbox.Options{Source: "shop"}, outbox.To("orders", OrderPlaced{}))
-	if err != nil {
-		return nil, nil, err
-	}
-	place = func(order string) error {
-		return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
-			if _, err := tx.Exec(ctx, "INSERT INTO orders (id) VALUES ($1)", order); err != nil {
-				return err
-			}
-			_, err := box.Publish(ctx, sqltx.Pgx(tx), OrderPlaced{OrderID: order})
+// placeWithPgx writes the order and its message in a transaction of the caller's own.
+func placeWithPgx(ctx context.Context, pool *pgxpool.Pool, box *outbox.Outbox, order string) error {
+	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "INSERT INTO orders (id) VALUES ($1)", order); err != nil {
 			return err
-		})
-	}
+		}
+		_, err := box.Publish(ctx, sqltx.Pgx(tx), OrderPlaced{OrderID: order})
+		return err
+	})
+}
 
+// shippingWithPgx runs the relay of a service and a consumer whose handler has a pgx.Tx.
+func shippingWithPgx(ctx context.Context, pool *pgxpool.Pool, st *store.Store, broker bus.Transport) error {
 	relay, err := outbox.NewRelay(st.Outbox(), broker, nil)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	in, err := inbox.New(db, st.Inbox(), nil)
+	in, err := inbox.New(postgres.DB(pool), st.Inbox(), nil)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	shipping, err := bus.NewConsumer(broker, bus.Subscription{Topics: []string{"orders"}, Group: "shipping", Ordered: true},
 		&bus.Options{Inbox: in},
 		inbox.On(in, func(ctx context.Context, tx pgx.Tx, m OrderPlaced) error {
 			_, err := tx.Exec(ctx, "INSERT INTO shipments (order_id) VALUES ($1)", m.OrderID)
-			shipped <- m.OrderID
 			return err
 		}))
-	return place, []sixfold.Runnable{relay, shipping}, err
+	if err != nil {
+		return err
+	}
+	return sixfold.Run(ctx, relay, shipping) // stops the last one first
 }
 
 func TestPgxShop(t *testing.T) { // guarantees: O1, I1
@@ -63,23 +57,37 @@ func TestPgxShop(t *testing.T) { // guarantees: O1, I1
 	if err := st.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
-	defer stop()
-	shipped := make(chan string, 10)
-	place, service, err := pgxShop(ctx, pool, memory.New(&memory.Options{Topics: []string{"orders"}}), shipped)
+	box, err := outbox.New(st.Outbox(), nil, outbox.To("orders", OrderPlaced{}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := place("o-1"); err != nil {
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	if err := placeWithPgx(ctx, pool, box, "o-1"); err != nil {
 		t.Fatal(err)
 	}
-	if err := place("o-1"); err == nil {
+	if err := placeWithPgx(ctx, pool, box, "o-1"); err == nil {
 		t.Error("an order was placed twice")
 	}
+	// The shipment is seen through the database, by a listener on a trigger.
+	if _, err := pool.Exec(ctx, `CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_notify('shipped', NEW.order_id); RETURN NULL; END $$;
+CREATE TRIGGER tell AFTER INSERT ON shipments FOR EACH ROW EXECUTE FUNCTION tell()`); err != nil {
+		t.Fatal(err)
+	}
+	listener, err := pool.Acquire(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Release()
+	if _, err := listener.Exec(ctx, "LISTEN shipped"); err != nil {
+		t.Fatal(err)
+	}
 	ran := make(chan error)
-	go func() { ran <- sixfold.Run(ctx, service...) }()
-	if got := <-shipped; got != "o-1" {
-		t.Errorf("shipped %q", got)
+	go func() {
+		ran <- shippingWithPgx(ctx, pool, st, memory.New(&memory.Options{Topics: []string{"orders"}}))
+	}()
+	if n, err := listener.Conn().WaitForNotification(ctx); err != nil || n.Payload != "o-1" {
+		t.Errorf("shipped %v, %v", n, err)
 	}
 	stop()
 	if err := <-ran; err != nil {

@@ -1,0 +1,173 @@
+package docstest
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// root of the repository.
+var root = filepath.Join("..", "..")
+
+// records are pages whose SQL and Go are history, and belong to no example.
+var records = []string{"design.md", "storage.md", "guarantees.md", "benchmarks.md"}
+
+// page is one file of the documentation.
+type page struct {
+	path string // below the root
+	text string
+}
+
+func pages(t *testing.T) (all []page) {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range append(found, filepath.Join(root, "README.md")) {
+		name, err := filepath.Rel(root, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, page{filepath.ToSlash(name), read(t, path)})
+	}
+	if len(all) < 3 {
+		t.Fatalf("there are %d pages; are they looked for where they are?", len(all))
+	}
+	return all
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.ReplaceAll(string(text), "\r\n", "\n")
+}
+
+// block is the text between two fences.
+type block struct {
+	language string
+	line     int // of its first line
+	text     string
+}
+
+func blocks(text string) (all []block) {
+	var b *block
+	for i, line := range strings.Split(text, "\n") {
+		language, fence := strings.CutPrefix(strings.TrimSpace(line), "```")
+		switch {
+		case fence && b == nil:
+			language, _, _ = strings.Cut(language, " ")
+			b = &block{language: language, line: i + 2}
+		case fence:
+			all = append(all, *b)
+			b = nil
+		case b != nil:
+			b.text += line + "\n"
+		}
+	}
+	return all
+}
+
+// normal is text without blank lines and indentation, each line between two line ends.
+func normal(text string) string {
+	var b strings.Builder
+	b.WriteByte('\n')
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			b.WriteString(line + "\n")
+		}
+	}
+	return b.String()
+}
+
+// examples are the normal texts of files whose code is run by tests.
+func examples(t *testing.T, is func(path string) bool) (texts []string) {
+	t.Helper()
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && d.Name() == ".git":
+			return filepath.SkipDir
+		case !d.IsDir() && is(filepath.ToSlash(path)):
+			texts = append(texts, normal(read(t, path)))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(texts) == 0 {
+		t.Fatal("there are no examples; are they looked for where they are?")
+	}
+	return texts
+}
+
+func isGoExample(path string) bool {
+	return strings.HasSuffix(path, "/example_test.go") || strings.Contains(path, "/itest/examples/") && strings.HasSuffix(path, ".go")
+}
+
+func isSQLExample(path string) bool {
+	return strings.Contains(path, "/itest/examples/testdata/") && strings.HasSuffix(path, ".sql")
+}
+
+// What the documentation shows is part of something that runs, word for word.
+func TestCodeIsOfExamples(t *testing.T) {
+	sources := map[string][]string{"go": examples(t, isGoExample), "sql": examples(t, isSQLExample)}
+	for _, p := range pages(t) {
+		if slices.Contains(records, filepath.Base(p.path)) {
+			continue
+		}
+		for _, b := range blocks(p.text) {
+			texts, checked := sources[b.language]
+			part := normal(b.text)
+			if checked && !slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(text, part) }) {
+				t.Errorf("%s:%d: this %s is not in any example that is run; add it there, or copy from there:\n%s", p.path, b.line, b.language, b.text)
+			}
+		}
+	}
+}
+
+var link = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+
+func TestLinksLeadSomewhere(t *testing.T) {
+	for _, p := range pages(t) {
+		for _, m := range link.FindAllStringSubmatch(p.text, -1) {
+			target, anchor, _ := strings.Cut(m[1], "#")
+			if strings.Contains(target, "://") {
+				continue
+			}
+			path := filepath.Join(root, filepath.Dir(p.path), filepath.FromSlash(target))
+			if target == "" {
+				path = filepath.Join(root, filepath.FromSlash(p.path))
+			}
+			if _, err := os.Stat(path); err != nil {
+				t.Errorf("%s links to %s, which is not there", p.path, m[1])
+				continue
+			}
+			if anchor != "" && !slices.Contains(anchors(read(t, path)), anchor) {
+				t.Errorf("%s links to %s, which has no such heading", p.path, m[1])
+			}
+		}
+	}
+}
+
+var notInAnchors = regexp.MustCompile(`[^a-z0-9 _-]`)
+
+// anchors of the headings of a page, as code forges make them.
+func anchors(text string) (all []string) {
+	for line := range strings.Lines(text) {
+		if heading, ok := strings.CutPrefix(strings.TrimLeft(line, "#"), " "); ok && strings.HasPrefix(line, "#") {
+			a := notInAnchors.ReplaceAllString(strings.ToLower(strings.TrimSpace(heading)), "")
+			all = append(all, strings.ReplaceAll(a, " ", "-"))
+		}
+	}
+	return all
+}
