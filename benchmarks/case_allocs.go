@@ -16,12 +16,14 @@ const handInsert = "INSERT INTO sixfold.outbox (partition, id, class, topic, key
 
 // publishAllocs measures what one call allocates, in this process and with all that pgx allocates below it. Direct is one
 // Publish in an open transaction; unit is a whole unit of work: BEGIN, one message, COMMIT. The peer does the same with a
-// hand-written INSERT of a row that is ready.
+// hand-written INSERT of a row that is ready. The context has no end, as in testing.Benchmark: pgx allocates four
+// times and 272 bytes more for each round trip below one that can be cancelled, whoever calls it.
 func publishAllocs(ctx context.Context, s *scope) error {
 	t, err := s.onFast(ctx, 2)
 	if err != nil {
 		return err
 	}
+	ctx = context.Background()
 	n := pick(s.bench, 20_000, 200)
 	o := makeOrder(1, "customer-1")
 	env, err := sixfold.NewEnvelope(ctx, "sixfold", nil, o)
