@@ -123,7 +123,30 @@ func (r *run) pick(role string) *slot {
 	return of[r.rng.IntN(len(of))]
 }
 
+// busy waits until a relay has just brought something to the broker, which it has not settled yet; it does not wait for
+// long, and for others not at all.
+func (r *run) busy(ctx context.Context, s *slot) {
+	if s.role != "relay" {
+		return
+	}
+	s.mu.Lock()
+	tap := s.path("tap", s.count, "jsonl")
+	s.mu.Unlock()
+	size := func() int64 {
+		info, err := os.Stat(tap)
+		if err != nil {
+			return 0
+		}
+		return info.Size()
+	}
+	before := size()
+	for end := time.Now().Add(3 * time.Second); size() == before && time.Now().Before(end) && wait(ctx, time.Millisecond); {
+	}
+	wait(ctx, r.between(3, 30))
+}
+
 func (r *run) kill(ctx context.Context, s *slot) error {
+	r.busy(ctx, s)
 	i, err := s.signal(sigKill)
 	if err != nil {
 		return gone(s, err)
@@ -146,6 +169,7 @@ func gone(s *slot, err error) error {
 
 // freeze stops a process for longer than its lease.
 func (r *run) freeze(ctx context.Context, s *slot) error {
+	r.busy(ctx, s)
 	i, err := s.signal(sigFreeze)
 	if err != nil {
 		return err
@@ -161,6 +185,7 @@ func (r *run) freeze(ctx context.Context, s *slot) error {
 
 // stop asks a process to end in order.
 func (r *run) stop(ctx context.Context, s *slot) error {
+	r.busy(ctx, s)
 	i, err := s.signal(sigTerminate)
 	if err != nil {
 		return gone(s, err)

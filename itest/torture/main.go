@@ -45,6 +45,7 @@ func command(ctx context.Context, args []string) int {
 	flags.IntVar(&o.Pending, "pending", 2000, "waiting rows at which the publisher pauses")
 	flags.IntVar(&o.Hold, "hold", 3, "per cent of transactions that stay open after publishing")
 	flags.DurationVar(&o.HoldFor, "hold-for", 300*time.Millisecond, "how long, at most")
+	flags.DurationVar(&o.Send, "send", 8*time.Millisecond, "how long the broker's connection takes a batch for, at most")
 	flags.DurationVar(&o.Slow, "slow", 0, "latency on top of the relays' reads")
 	flags.IntVar(&o.Attempts, "attempts", 5, "of a message, before it is a dead letter")
 	flags.DurationVar(&o.Stall, "stall", 30*time.Second, "how long nothing may move at the end")

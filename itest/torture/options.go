@@ -23,6 +23,7 @@ type Options struct {
 	Pending  int           // rows in outbox and local at which the publisher pauses
 	Hold     int           // per cent of transactions that stay open after publishing
 	HoldFor  time.Duration // at most
+	Send     time.Duration // that the broker's connection takes a batch for, at most
 	Slow     time.Duration // latency that the relays' reads get on top, as with a distant database
 	Poison   []string      // consumers that get a message which kills their process
 	Attempts int           // of a message, before it becomes a dead letter
@@ -78,6 +79,7 @@ func (o *Options) defaults() error {
 	set(&o.Attempts, 5)
 	setD(&o.HoldFor, 300*time.Millisecond)
 	setD(&o.Lease, 2*time.Second)
+	setD(&o.Send, 8*time.Millisecond)
 	setD(&o.Stall, 30*time.Second)
 	setD(&o.Bound, time.Hour)
 	if o.Progress == nil {

@@ -198,46 +198,47 @@ func (r *run) reach(ctx context.Context, n int) error {
 	}
 }
 
-// watch shows progress, and samples how many messages of the hot key wait.
+// watch shows progress, samples how many messages of the hot key wait, and ends a run in which nothing moves.
 func (r *run) watch(ctx context.Context) {
+	last, lastAt := [3]int64{}, time.Now()
 	for n := 1; wait(ctx, 100*time.Millisecond); n++ {
-		var sum, pending, hot, effects int64
+		var now [3]int64 // committed, waiting, about the effects
+		var hot int64
 		err := r.pool.QueryRow(ctx, `SELECT (SELECT sum(n) FROM ledger_key), (SELECT count(*) FROM sixfold.outbox) + (SELECT count(*) FROM sixfold.local),
-  (SELECT count(DISTINCT id) FROM (SELECT id FROM sixfold.outbox WHERE key = $1 UNION ALL SELECT id FROM sixfold.local WHERE key = $1) u),
-  (SELECT last_value FROM effect_id_seq)`, hotKey).Scan(&sum, &pending, &hot, &effects)
+  (SELECT last_value FROM effect_id_seq),
+  (SELECT count(DISTINCT id) FROM (SELECT id FROM sixfold.outbox WHERE key = $1 UNION ALL SELECT id FROM sixfold.local WHERE key = $1) u)`,
+			hotKey).Scan(&now[0], &now[1], &now[2], &hot)
+		if err != nil || now != last {
+			lastAt = time.Now()
+		}
 		if err != nil {
 			continue
 		}
+		last = now
 		r.hot.Store(max(r.hot.Load(), hot))
 		if n%10 == 0 {
-			r.say("%d of %d committed, %d rows wait, about %d effects, %d processes killed", sum, r.o.Messages, pending, effects, r.kills.Load())
+			r.say("%d of %d committed, %d rows wait, about %d effects, %d processes killed", now[0], r.o.Messages, now[1], now[2], r.kills.Load())
+		}
+		if time.Since(lastAt) > r.o.Stall {
+			r.violate(Stuck, "nothing moved for %v while %d of %d messages were committed and %d rows were waiting", r.o.Stall, now[0], r.o.Messages, now[1])
+			r.giveUp(errStuck)
+			return
 		}
 	}
 }
 
-// drained waits until every effect is there, or nothing moves any more.
+var errStuck = errors.New("torture: nothing moves any more")
+
+// drained waits until every effect is there. It is watch that loses patience.
 func (r *run) drained(ctx context.Context) error {
-	last, lastAt := [2]int64{-1, -1}, time.Now()
 	for {
-		var now [2]int64
-		err := r.pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM sixfold.outbox) + (SELECT count(*) FROM sixfold.local), (SELECT last_value FROM effect_id_seq)`).Scan(&now[0], &now[1])
-		if err == nil {
-			complete := false
-			if now[0] == 0 {
-				if complete, err = r.complete(ctx); err != nil {
-					return err
-				}
+		var waiting int64
+		err := r.pool.QueryRow(ctx, "SELECT (SELECT count(*) FROM sixfold.outbox) + (SELECT count(*) FROM sixfold.local)").Scan(&waiting)
+		if err == nil && waiting == 0 {
+			complete, err := r.complete(ctx)
+			if complete || err != nil {
+				return err
 			}
-			if complete {
-				return nil
-			}
-			if now != last {
-				last, lastAt = now, time.Now()
-			}
-		}
-		if time.Since(lastAt) > r.o.Stall {
-			r.violate(Stuck, "nothing moved for %v while %d rows were waiting", r.o.Stall, now[0])
-			return nil
 		}
 		if !wait(ctx, 100*time.Millisecond) {
 			return ctx.Err()

@@ -23,11 +23,8 @@ type tap struct {
 	f *os.File
 }
 
-// roundTrip bounds the time that the tap adds to a confirm; sendFor that to a send.
-const (
-	roundTrip = 20 * time.Millisecond
-	sendFor   = 8 * time.Millisecond
-)
+// roundTrip bounds the time that the tap adds to a confirm. Sends follow each other meanwhile.
+const roundTrip = 100 * time.Millisecond
 
 func newTap(t bus.Transport, p *process) (*tap, error) {
 	f, err := os.OpenFile(p.path("tap"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -54,8 +51,9 @@ type tapSender struct {
 
 // Send implements bus.Sender.
 func (s *tapSender) Send(ctx context.Context, batch []bus.Outgoing) bus.Pending {
-	time.Sleep(rand.N(sendFor)) // the network; not ctx's to end
-	p := &tapPending{Pending: s.Sender.Send(ctx, batch), known: make(chan struct{}), due: time.Now().Add(rand.N(roundTrip))}
+	most := s.tap.p.Options.Send
+	time.Sleep(most/2 + rand.N(most/2)) // a connection that is full; not ctx's to end
+	p := &tapPending{Pending: s.Sender.Send(ctx, batch), known: make(chan struct{}), due: time.Now().Add(roundTrip/2 + rand.N(roundTrip/2))}
 	batch = append([]bus.Outgoing(nil), batch...)
 	go func() {
 		defer close(p.known)

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sixfold-go/sixfold/internal/planted"
+	"github.com/sixfold-go/sixfold/itest/servers"
+)
+
+// scenario is a small run that gives some bugs their chance.
+type scenario struct {
+	name string
+	args []string
+	bugs []planted.Bug
+}
+
+// scenarios name each bug once. Leases are short, so that a take-over does not take long.
+func scenarios() []scenario {
+	return []scenario{
+		{"relays die", []string{"-n", "1200", "-faults", "5", "-deck", "kill relay,kill relay,kill relay,kill relay,freeze relay", "-send", "150ms", "-poison", ""},
+			[]planted.Bug{planted.SettleBeforeConfirm, planted.NoInbox, planted.SweepSkipped, planted.PublishApart}},
+		{"late commits", []string{"-n", "1000", "-faults", "0", "-keys", "12", "-hold", "30", "-hold-for", "60ms", "-slow", "4ms", "-writers", "12", "-poison", ""},
+			[]planted.Bug{planted.CursorSkips, planted.GapClosesEarly, planted.LookUpBeforeRead, planted.SequenceCache}},
+		{"consumers die", []string{"-n", "1000", "-faults", "4", "-deck", "kill consumer,kill in tx,kill consumer,kill after tx", "-poison", ""},
+			[]planted.Bug{planted.AckBeforeHandling, planted.RecordApart, planted.LanesByTurns, planted.InboxWithoutName}},
+		{"poison", []string{"-n", "400", "-faults", "0", "-poison", "billing", "-attempts", "2", "-bound", "25s"},
+			[]planted.Bug{planted.AttemptsInMemory}},
+	}
+}
+
+// seeds of every scenario.
+var seeds = [...]uint64{1, 2, 3}
+
+// Every planted bug is caught with three seeds, and the unbroken program passes the same runs.
+func TestPlantedBugsAreCaught(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: it builds the program and does some fifty small runs, which take minutes")
+	}
+	server := servers.PrivatePostgres(t, &servers.PostgresOptions{Settings: map[string]string{"max_connections": "400"}})
+	program := filepath.Join(t.TempDir(), "torture")
+	build := exec.CommandContext(t.Context(), "go", "build", "-tags", "planted", "-o", program, ".")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build with planted bugs: %v\n%s", err, out)
+	}
+	all := planted.All()
+	places := make(chan struct{}, 3) // runs at once
+	for _, sc := range scenarios() {
+		for _, bug := range append([]planted.Bug{""}, sc.bugs...) {
+			all = slices.DeleteFunc(all, func(b planted.Bug) bool { return b == bug })
+			for _, seed := range seeds {
+				name := string(bug)
+				if bug == "" {
+					name = "none"
+				}
+				t.Run(fmt.Sprintf("%s/%s/%d", sc.name, name, seed), func(t *testing.T) {
+					t.Parallel()
+					places <- struct{}{}
+					defer func() { <-places }()
+					s, code := runPlanted(t, program, server, sc, bug, seed)
+					judgePlanted(t, bug, s, code)
+				})
+			}
+		}
+	}
+	if len(all) > 0 {
+		t.Errorf("no scenario plants %v", all)
+	}
+}
+
+// judgePlanted fails t unless the checker has found what it should.
+func judgePlanted(t *testing.T, bug planted.Bug, s *Summary, code int) {
+	t.Helper()
+	v := s.Violations.Count
+	switch {
+	case bug == "" && (code != 0 || s.Violations.Total() > 0):
+		t.Errorf("the unbroken program does not pass: exit code %d, violations %v: %v", code, v, s.Violations.Examples)
+	case bug == "":
+	case code != 1:
+		t.Errorf("exit code %d", code)
+	case bug == planted.AttemptsInMemory && v[Stuck]+v[DeadLetters] == 0,
+		bug != planted.AttemptsInMemory && v[Lost]+v[Duplicates]+v[Phantoms]+v[OrderBreaks] == 0:
+		t.Errorf("not caught; violations %v", v)
+	case v[BadLedger] > 0:
+		t.Errorf("the ledger itself is wrong: %v", s.Violations.Examples[BadLedger])
+	}
+	t.Logf("%.1f s, %v", s.Seconds, v)
+}
+
+// runPlanted does one run of the program in a database of its own.
+func runPlanted(t *testing.T, program string, server *servers.PostgresServer, sc scenario, bug planted.Bug, seed uint64) (*Summary, int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	dir := t.TempDir()
+	report := filepath.Join(dir, "summary.json")
+	args := append([]string{"-bare", "-lease", "1s", "-stall", "4s", "-bound", "60s", "-seed", fmt.Sprint(seed), "-plant", string(bug), "-json", report, "-dir", filepath.Join(dir, "run")}, sc.args...)
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = append(os.Environ(), "SIXFOLD_TORTURE_DSN="+server.Database(t))
+	var said strings.Builder
+	cmd.Stderr = &said
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	text, rerr := os.ReadFile(report)
+	s := &Summary{}
+	if rerr == nil {
+		rerr = json.Unmarshal(text, s)
+	}
+	if rerr != nil {
+		t.Fatalf("no summary (%v), the program ended with %v and said:\n%s", rerr, err, said.String())
+	}
+	return s, cmd.ProcessState.ExitCode()
+}
