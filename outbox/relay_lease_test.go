@@ -77,10 +77,26 @@ func TestRelaySendsOnlyWhileItsLeaseHolds(t *testing.T) {
 // sent twice. guarantees: R2, R5, R7, K1 [ParallelRelayKeepsOrder]
 func TestRelaysShare(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
+		// Confirms take their time, so that something is in flight when partitions change hands.
+		r.broker.Hold(func(bus.Outgoing) bool { return true })
+		confirm := time.NewTicker(700 * time.Millisecond)
+		defer confirm.Stop()
+		over := make(chan struct{})
+		defer close(over)
+		go func() {
+			for {
+				select {
+				case <-confirm.C:
+					r.broker.Release()
+				case <-over:
+					return
+				}
+			}
+		}()
 		n := 0
 		more := func() {
-			for range 200 {
-				r.put(fmt.Sprint("k", n%17), fmt.Sprintf("%04d", n))
+			for range 10 {
+				r.put(fmt.Sprint("k", n%17), fmt.Sprintf("%06d", n))
 				n++
 			}
 		}
@@ -88,8 +104,10 @@ func TestRelaysShare(t *testing.T) {
 		for range 4 {
 			more()
 			all = append(all, r.start())
-			more()
-			time.Sleep(20 * time.Second)
+			for range 100 {
+				more()
+				time.Sleep(200 * time.Millisecond)
+			}
 			held := r.db.Held("")
 			if len(held) != len(all) {
 				t.Fatalf("%d relays: %v", len(all), held)
