@@ -13,8 +13,8 @@ import (
 	"github.com/sixfold-go/sixfold/sqltx"
 )
 
-// Codes that inbox_record answers.
-var pgVerdicts = [...]inbox.Verdict{1: inbox.Handled, 2: inbox.Parked, 3: inbox.Dead, 4: inbox.Reused, 5: inbox.Behind}
+// verdictCodes are what inbox_record answers, and up to 3 what the column state holds.
+var verdictCodes = [...]inbox.Verdict{1: inbox.Handled, 2: inbox.Parked, 3: inbox.Dead, 4: inbox.Reused, 5: inbox.Behind}
 
 // pgInbox implements inbox.Store.
 type pgInbox struct {
@@ -77,11 +77,11 @@ func (b *pgInbox) recordOnce(ctx context.Context, tx sqltx.Tx, consumer string, 
 		if err := rows.Scan(dest...); err != nil {
 			return err
 		}
-		if code >= len(pgVerdicts) {
+		if code >= len(verdictCodes) {
 			gone = append(gone, order[i])
 			return nil
 		}
-		verdicts[order[i]] = pgVerdicts[code]
+		verdicts[order[i]] = verdictCodes[code]
 		return nil
 	})
 	return gone, err

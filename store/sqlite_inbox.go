@@ -61,7 +61,7 @@ func (b *liteInbox) verdict(ctx context.Context, tx sqltx.Tx, consumer string, r
 	case state > 0 && !bytes.Equal(digest, r.Digest[:]):
 		return inbox.Reused, nil
 	case state > 0:
-		return pgVerdicts[state], nil
+		return verdictCodes[state], nil
 	case parked:
 		return inbox.Behind, nil
 	}
