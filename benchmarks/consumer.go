@@ -36,8 +36,12 @@ func (c *counter) count(n int) {
 // transaction is committed and every message is settled.
 func runConsumer(ctx context.Context, t bus.Subscriber, sub bus.Subscription, opts bus.Options, c *counter, routes ...sixfold.Route) error {
 	opts.Logger = silent()
-	opts.Hooks.Dead = func(_ *bus.Delivery, _ string, err error) {
-		panic(fmt.Sprintf("a handler of a benchmark failed: %v", err))
+	dead := make(chan error, 1)
+	opts.Hooks.Dead = func(_ *bus.Delivery, reason string, err error) {
+		select {
+		case dead <- fmt.Errorf("a message became a dead letter (%s): %w", reason, err):
+		default: // one of them is enough
+		}
 	}
 	consumer, err := bus.NewConsumer(t, sub, &opts, routes...)
 	if err != nil {
@@ -51,6 +55,9 @@ func runConsumer(ctx context.Context, t bus.Subscriber, sub bus.Subscription, op
 	case <-c.done:
 		stop()
 		return <-ended
+	case err := <-dead:
+		stop()
+		return errors.Join(err, <-ended)
 	case err := <-ended:
 		return errors.Join(errors.New("the consumer ended too early"), err, ctx.Err())
 	}
