@@ -25,7 +25,6 @@ type pgWriter struct {
 	db      sqltx.Runner
 	tables  [2]pgAppends
 	outcome string
-	sameRun string
 }
 
 // pgAppends are the statements that insert into one table.
@@ -39,8 +38,8 @@ type pgAppends struct {
 }
 
 func newPgWriter(s *Store) *pgWriter {
-	w := &pgWriter{db: s.db, outcome: "SELECT coalesce(pg_catalog.pg_xact_status($1::text::xid8), '')",
-		sameRun: "SELECT " + pgRun + " = $1::text AND NOT pg_catalog.pg_is_in_recovery()"}
+	w := &pgWriter{db: s.db, outcome: "SELECT coalesce(pg_catalog.pg_xact_status($1::text::xid8), ''), " +
+		pgRun + " = $2::text AND NOT pg_catalog.pg_is_in_recovery()"}
 	for _, t := range []outbox.Table{outbox.ToBroker, outbox.ToLocal} {
 		w.tables[t] = pgAppendsFor(s.names, t)
 	}

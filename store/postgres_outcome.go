@@ -31,10 +31,8 @@ func (w *pgWriter) Outcome(ctx context.Context, xact string) (outbox.Outcome, er
 	var last error
 	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 250*time.Millisecond) {
 		status, same := "", false
-		err := w.db.EachRow(ctx, w.sameRun, []any{run}, func(r sqltx.Rows) error { return r.Scan(&same) })
-		if err == nil {
-			err = w.db.EachRow(ctx, w.outcome, []any{xact}, func(r sqltx.Rows) error { return r.Scan(&status) })
-		}
+		// One statement: between two the server might crash, and the second would be answered by another run.
+		err := w.db.EachRow(ctx, w.outcome, []any{xact, run}, func(r sqltx.Rows) error { return r.Scan(&status, &same) })
 		switch {
 		case err == nil && status == "committed" && same:
 			return outbox.Committed, nil
