@@ -123,8 +123,8 @@ func (r *run) pick(role string) *slot {
 	return of[r.rng.IntN(len(of))]
 }
 
-// busy waits until a relay has just brought something to the broker, which it has not settled yet; it does not wait for
-// long, and for others not at all.
+// busy waits until a relay has just brought something to the broker, which it has not settled yet, or is sending the next
+// batch already; it does not wait for long, and for others not at all.
 func (r *run) busy(ctx context.Context, s *slot) {
 	if s.role != "relay" {
 		return
@@ -142,7 +142,7 @@ func (r *run) busy(ctx context.Context, s *slot) {
 	before := size()
 	for end := time.Now().Add(3 * time.Second); size() == before && time.Now().Before(end) && wait(ctx, time.Millisecond); {
 	}
-	wait(ctx, r.between(3, 30))
+	wait(ctx, r.between(3, 30)+time.Duration(r.rng.Int64N(int64(r.o.Send/2))))
 }
 
 func (r *run) kill(ctx context.Context, s *slot) error {
