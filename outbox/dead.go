@@ -24,8 +24,9 @@ func (p *pump) deadLetter(ctx context.Context, n *tenure) error {
 	}
 	p.mu.Unlock()
 	for _, seq := range trials {
-		found, err := p.reader.queue.LookUp(ctx, []Range{{seq, seq}}, 2, n.own)
-		if err != nil || len(found) == 0 || found[0].Foreign || !n.valid() || ctx.Err() != nil {
+		// Not LookUp, which answers nothing where gaps never fill.
+		found, err := p.reader.queue.Read(ctx, seq-1, 1, n.own)
+		if err != nil || len(found) == 0 || found[0].Seq != seq || found[0].Foreign || !n.valid() || ctx.Err() != nil {
 			continue // the ordinary way tries it once more
 		}
 		failed := rows[seq]
