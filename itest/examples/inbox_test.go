@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/sixfold-go/sixfold"
@@ -94,7 +93,7 @@ func Example_batch() {
 
 	done := make(chan string, 4)
 	consumer, err := bus.NewConsumer(local, bus.Subscription{Group: "shipping", Ordered: true},
-		&bus.Options{Inbox: in, Logger: slog.New(slog.DiscardHandler), Hooks: bus.Hooks{
+		&bus.Options{Inbox: in, Hooks: bus.Hooks{
 			Handled: func(d *bus.Delivery, attempt int, took time.Duration, err error) {
 				if err == nil {
 					done <- d.Key
@@ -149,4 +148,35 @@ func Example_chain() {
 	must(err)
 	must(sixfold.Run(ctx, payments, bank))
 	// Output: charge 1999 for o-1 caused by another message: true
+}
+
+// The dead letters of a local consumer wait for a consumer of their own.
+func Example_localDead() {
+	ctx, stop := patience()
+	defer stop()
+	db, st, sqlDB := openShop(ctx)
+	defer sqlDB.Close()
+	box, err := outbox.New(st.Outbox(), nil, outbox.ToConsumer("shipping", OrderPlaced{}))
+	must(err)
+	must(placeOrder(ctx, sqlDB, box, "o-1"))
+	in, err := inbox.New(db, st.Inbox(), nil)
+	must(err)
+	local, err := outbox.NewLocal(st.Outbox(), db, nil)
+	must(err)
+
+	shipping, err := bus.NewConsumer(local, bus.Subscription{Group: "shipping"}, &bus.Options{Inbox: in},
+		inbox.On(in, func(ctx context.Context, tx *sql.Tx, m OrderPlaced) error {
+			return sixfold.Permanent(errors.New("there is no such order"))
+		}))
+	must(err)
+	morgue, err := bus.NewConsumer(local, bus.Subscription{Group: "shipping.dead"}, &bus.Options{Inbox: in},
+		inbox.On(in, func(ctx context.Context, tx *sql.Tx, m OrderPlaced) error {
+			env := sixfold.InfoFrom(ctx).Envelope
+			fmt.Println(m.OrderID, env.Headers[bus.DeadReason], env.Headers[bus.DeadError])
+			stop() // the example ends here
+			return nil
+		}))
+	must(err)
+	must(sixfold.Run(ctx, shipping, morgue))
+	// Output: o-1 permanent there is no such order
 }

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/sixfold-go/sixfold"
@@ -150,8 +149,7 @@ func Example_blocked() {
 	broker := memory.New(nil) // which has no topic "orders"
 	failed := make(chan struct{}, 1)
 	relay, err := outbox.NewRelay(st.Outbox(), broker, &outbox.RelayOptions{
-		Logger: slog.New(slog.DiscardHandler),
-		Hooks:  outbox.Hooks{Failed: func(class string, row *outbox.FailedRow, err error) { failed <- struct{}{} }},
+		Hooks: outbox.Hooks{Failed: func(class string, row *outbox.FailedRow, err error) { failed <- struct{}{} }},
 	})
 	must(err)
 	ran := make(chan error)
@@ -169,6 +167,75 @@ func Example_blocked() {
 	// Output:
 	// orders.placed of key o-1, 1 attempt: memory: send to "orders": the broker has no place for the topic; declare it, or subscribe a group
 	// 1 row waits
+}
+
+// placeInOrder changes the customer's row before it publishes. That row is locked until the commit, so the orders of one
+// customer have one order, and their messages have the same.
+func placeInOrder(ctx context.Context, tx *sql.Tx, box *outbox.Outbox, customer, order string) error {
+	_, err := tx.ExecContext(ctx, "UPDATE customers SET orders = orders + 1 WHERE name = ?", customer)
+	if err != nil {
+		return err
+	}
+	_, err = box.Publish(ctx, sqltx.Std(tx), OrderPlaced{OrderID: order}, outbox.Key(customer))
+	return err
+}
+
+func Example_order() {
+	ctx, stop := patience()
+	defer stop()
+	_, st, sqlDB := openShop(ctx)
+	defer sqlDB.Close()
+	_, err := sqlDB.ExecContext(ctx, "CREATE TABLE customers (name TEXT PRIMARY KEY, orders INTEGER); INSERT INTO customers VALUES ('zoe', 0)")
+	must(err)
+	box, err := outbox.New(st.Outbox(), nil, outbox.To("orders", OrderPlaced{}))
+	must(err)
+	broker := memory.New(&memory.Options{Topics: []string{"orders"}})
+	sent := make(chan string, 3)
+	broker.Tap(func(topic string, env *sixfold.Envelope) { sent <- env.Key + string(env.Body) })
+	relay, err := outbox.NewRelay(st.Outbox(), broker, nil)
+	must(err)
+
+	for _, order := range []string{"o-1", "o-2", "o-3"} {
+		tx, err := sqlDB.BeginTx(ctx, nil)
+		must(err)
+		must(placeInOrder(ctx, tx, box, "zoe", order))
+		must(tx.Commit())
+	}
+	ran := make(chan error)
+	go func() { ran <- relay.Run(ctx) }()
+	for range 3 {
+		fmt.Println(<-sent)
+	}
+	stop()
+	must(<-ran)
+	// Output:
+	// zoe{"order_id":"o-1"}
+	// zoe{"order_id":"o-2"}
+	// zoe{"order_id":"o-3"}
+}
+
+// With DeadLetter a row that the broker does not take makes way for its key.
+func Example_deadLetter() {
+	ctx, stop := patience()
+	defer stop()
+	_, st, sqlDB := openShop(ctx)
+	defer sqlDB.Close()
+	box, err := outbox.New(st.Outbox(), nil, outbox.To("orders", OrderPlaced{}).MustReach())
+	must(err)
+	must(placeOrder(ctx, sqlDB, box, "o-1"))
+
+	broker := memory.New(&memory.Options{Topics: []string{"orders.dead"}}) // and no "orders"
+	broker.Tap(func(topic string, env *sixfold.Envelope) {
+		fmt.Println(topic, env.Headers[bus.DeadReason], env.Headers[bus.DeadAttempts], env.Headers[bus.DeadTopic], env.Headers["sixfold-dead-from"])
+		stop()
+	})
+	relay, err := outbox.NewRelay(st.Outbox(), broker, &outbox.RelayOptions{
+		OnPoison: outbox.DeadLetter,
+		Retry:    func(attempt int) time.Duration { return time.Millisecond },
+	})
+	must(err)
+	must(relay.Run(ctx))
+	// Output: orders.dead unroutable 1 orders relay
 }
 
 // Stats asks the table: a relay that does nothing sees nothing wrong.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -15,7 +16,10 @@ import (
 	"github.com/sixfold-go/sixfold/store"
 )
 
-func TestMain(m *testing.M) { servers.Main(m) }
+func TestMain(m *testing.M) {
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // a database in memory is warned of, and some examples fail on purpose
+	servers.Main(m)
+}
 
 // OrderPlaced is an event: something that has happened.
 type OrderPlaced struct {
