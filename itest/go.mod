@@ -46,6 +46,7 @@ require (
 	github.com/nats-io/nuid v1.0.1 // indirect
 	github.com/sixfold-go/sixfold v0.0.0
 	github.com/sixfold-go/sixfold/postgres v0.0.0
+	github.com/sixfold-go/sixfold/transport/nats v0.0.0
 	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.43.0 // indirect

@@ -1,0 +1,320 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	natsgo "github.com/nats-io/nats.go"
+
+	"github.com/sixfold-go/sixfold/bus"
+)
+
+// A sender is one pipe: a connection of its own that never reconnects, and what is in flight on it. What can be refused
+// is refused before it is handed over and costs its key only; the first bad answer to what was handed over breaks the
+// pipe, since the server has taken what came behind it, perhaps, and will take nothing more.
+type sender struct {
+	t      *Transport
+	nc     *natsgo.Conn
+	prefix string // of the subjects for confirms; the message's number follows
+	gone   chan struct{}
+
+	// Of the goroutine that sends:
+	enc    *encoder
+	failed map[string]struct{} // keys
+	reply  []byte
+
+	mu       sync.Mutex // guards what follows, and nc
+	ring     ring
+	room     chan struct{} // at most one token: there is room in the ring
+	waiting  bool          // Send waits for it
+	cause    error         // why it ended
+	watchdog *time.Timer
+	seen     uint64 // head of the ring when the watchdog looked last
+	idle     bool   // nothing was in flight then
+}
+
+var (
+	errSenderClosed = fmt.Errorf("%w: the sender or its transport was closed; open another", bus.ErrClosed)
+	errUnconfirmed  = fmt.Errorf("nats: send: %w: no confirm before the sender ended; the message is in doubt", bus.ErrUnavailable)
+)
+
+// Open implements bus.Transport: it dials.
+func (t *Transport) Open(ctx context.Context) (bus.Sender, error) {
+	s, err := t.open(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("nats: open a sender: %w", err)
+	}
+	return s, nil
+}
+
+func (t *Transport) open(ctx context.Context) (*sender, error) {
+	if err := t.usable(ctx); err != nil {
+		return nil, err
+	}
+	s := &sender{t: t, gone: make(chan struct{}), room: make(chan struct{}, 1)}
+	nc, err := t.dial(ctx, "sender", func(o *natsgo.Options) {
+		o.ClosedCB = func(nc *natsgo.Conn) { s.end(lostBecause(nc.LastError())) }
+		o.AsyncErrorCB = func(_ *natsgo.Conn, _ *natsgo.Subscription, err error) { s.trouble(err) }
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	s.nc = nc
+	s.mu.Unlock()
+	s.prefix = nc.NewInbox() + "."
+	s.enc = newEncoder(t, int(nc.MaxPayload()))
+	s.reply = append(make([]byte, 0, len(s.prefix)+20), s.prefix...)
+	if err := s.begin(ctx); err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// begin listens for confirms.
+func (s *sender) begin(ctx context.Context) error {
+	sub, err := s.nc.Subscribe(s.prefix+"*", s.confirmed)
+	if err == nil {
+		err = sub.SetPendingLimits(-1, -1) // confirms that are dropped would break the pipe
+	}
+	if err != nil {
+		return classify(err)
+	}
+	if err := s.t.declareOptions(ctx); err != nil {
+		return err
+	}
+	t := s.t
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return errTransportClosed
+	}
+	t.senders[s] = struct{}{}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.idle = true
+	s.watchdog = time.AfterFunc(t.o.AckTimeout/2, s.watch)
+	return nil
+}
+
+// lostBecause is the end of a connection that nobody here closed.
+func lostBecause(err error) error {
+	if err == nil {
+		return fmt.Errorf("%w: the connection was lost; open another sender", bus.ErrUnavailable)
+	}
+	return fmt.Errorf("%w: the connection was lost: %w; open another sender", bus.ErrUnavailable, err)
+}
+
+// Send implements bus.Sender. It blocks while 8,192 messages or 32 MB have no confirm; when ctx ends meanwhile, what was
+// not handed over fails with bus.ErrUnavailable.
+func (s *sender) Send(ctx context.Context, batch []bus.Outgoing) bus.Pending {
+	p := &pending{s: s, errs: make([]error, len(batch)), open: len(batch) + 1, done: make(chan struct{})}
+	for i := range p.errs {
+		p.errs[i] = errOpen
+	}
+	for i := range batch {
+		if err := s.hand(ctx, p, i, &batch[i]); err != nil {
+			s.mu.Lock()
+			p.settle(i, fmt.Errorf("nats: send to %s: %w", quote(batch[i].Topic), err))
+			s.mu.Unlock()
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.settle(-1, nil)
+	return p
+}
+
+// hand gives one envelope to the connection, or says why not. What it has handed over gets its answer elsewhere.
+func (s *sender) hand(ctx context.Context, p *pending, i int, o *bus.Outgoing) error {
+	if err := s.ended(); err != nil {
+		return err
+	}
+	key := ""
+	if o.Envelope != nil {
+		key = o.Key
+	}
+	if _, failed := s.failed[key]; failed {
+		return fmt.Errorf("%w; open another sender", bus.ErrBehindFailed)
+	}
+	msg, r, size, err := s.enc.encode(ctx, o)
+	if err == nil {
+		var n uint64
+		if n, err = s.enter(ctx, slot{p, i, size, r}); err == nil {
+			s.reply = strconv.AppendUint(s.reply[:len(s.prefix)], n, 10)
+			msg.Reply = string(s.reply)
+			if perr := s.nc.PublishMsg(msg); perr != nil {
+				s.end(lostBecause(perr)) // which answers this one as well
+			}
+			return nil
+		}
+	}
+	if ctx.Err() != nil && !errors.Is(err, bus.ErrUnavailable) {
+		err = fmt.Errorf("%w: %w", bus.ErrUnavailable, err)
+	}
+	if key != "" && !(o.MayMiss && errors.Is(err, bus.ErrUnroutable)) {
+		if s.failed == nil {
+			s.failed = make(map[string]struct{})
+		}
+		s.failed[key] = struct{}{}
+	}
+	return err
+}
+
+// enter waits for room in the ring.
+func (s *sender) enter(ctx context.Context, sl slot) (n uint64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.cause == nil && s.ring.full(sl.size) {
+		s.waiting = true
+		s.mu.Unlock()
+		select {
+		case <-s.room:
+		case <-s.gone:
+		case <-ctx.Done():
+			err = fmt.Errorf("%w: the server has not confirmed %d messages yet: %w", bus.ErrUnavailable, ringSize, ctx.Err())
+		}
+		s.mu.Lock()
+		s.waiting = false
+		if err != nil {
+			return 0, err
+		}
+	}
+	if s.cause != nil {
+		return 0, s.cause
+	}
+	return s.ring.push(sl), nil
+}
+
+// confirmed takes the stream's answer to one message. It runs on a goroutine of the client.
+func (s *sender) confirmed(m *natsgo.Msg) {
+	n, err := strconv.ParseUint(m.Subject[len(s.prefix):], 10, 64)
+	if err != nil {
+		return
+	}
+	if err := confirmOf(m); err != nil {
+		s.refused(n, err)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sl := s.ring.take(n); sl.p != nil {
+		sl.p.settle(sl.i, nil)
+	}
+	if s.waiting && s.ring.low() {
+		s.waiting = false
+		select {
+		case s.room <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// refused ends the pipe because of message n.
+func (s *sender) refused(n uint64, err error) {
+	s.mu.Lock()
+	if sl := s.ring.take(n); sl.p != nil {
+		sl.p.settle(sl.i, fmt.Errorf("nats: send to %s: %w", quote(sl.r.topic), err))
+		if errors.Is(err, bus.ErrUnroutable) {
+			s.t.routes.forget(sl.r.topic)
+		}
+	}
+	s.mu.Unlock()
+	s.end(fmt.Errorf("%w: the server refused a message that others were sent behind; open another sender", bus.ErrUnavailable))
+}
+
+// trouble hears of errors that belong to no call. One about rights is all that comes of a message that must not be sent.
+func (s *sender) trouble(err error) {
+	if !violates(err) {
+		s.t.o.Logger.Warn("nats: a sender's connection reports an error", "err", err)
+		return
+	}
+	s.mu.Lock()
+	n, found := s.ring.find(func(sl *slot) bool {
+		for _, subject := range sl.r.subjects {
+			if strings.Contains(err.Error(), strconv.Quote(subject)) {
+				return true
+			}
+		}
+		return false
+	})
+	s.mu.Unlock()
+	if found {
+		s.refused(n, fmt.Errorf("%w: %w", bus.ErrRefused, err))
+		return
+	}
+	s.end(fmt.Errorf("%w: the server reports: %w", bus.ErrUnavailable, err))
+}
+
+// watch ends the pipe when the oldest message has had no confirm for AckTimeout, or half as long again.
+func (s *sender) watch() {
+	s.mu.Lock()
+	if s.cause != nil {
+		s.mu.Unlock()
+		return
+	}
+	stuck := !s.idle && s.ring.head == s.seen && s.ring.head != s.ring.next
+	if !stuck {
+		s.idle, s.seen = s.ring.head == s.ring.next, s.ring.head
+		s.watchdog.Reset(s.t.o.AckTimeout / 2)
+	}
+	s.mu.Unlock()
+	if stuck {
+		s.end(fmt.Errorf("%w: no confirm within %v; open another sender", bus.ErrUnavailable, s.t.o.AckTimeout))
+	}
+}
+
+// ended says why the pipe has ended, or nil.
+func (s *sender) ended() error {
+	select {
+	case <-s.gone:
+	default:
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cause
+}
+
+// Close implements bus.Sender. It always answers nil.
+func (s *sender) Close(context.Context) error {
+	s.end(errSenderClosed)
+	return nil
+}
+
+// end gives the pipe up. One that was lost stays known until it is closed, so that it can answer that the transport was.
+func (s *sender) end(cause error) {
+	closed := errors.Is(cause, bus.ErrClosed)
+	s.mu.Lock()
+	first := s.cause == nil
+	if first || closed {
+		s.cause = cause
+	}
+	if first {
+		close(s.gone)
+		for s.ring.head < s.ring.next {
+			if sl := s.ring.take(s.ring.head); sl.p != nil {
+				sl.p.settle(sl.i, errUnconfirmed)
+			}
+		}
+		if s.watchdog != nil {
+			s.watchdog.Stop()
+		}
+	}
+	nc := s.nc
+	s.mu.Unlock()
+	if first && nc != nil {
+		nc.Close()
+	}
+	if closed {
+		s.t.mu.Lock()
+		delete(s.t.senders, s)
+		s.t.mu.Unlock()
+	}
+}
