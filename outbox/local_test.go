@@ -200,7 +200,7 @@ func TestLocalShares(t *testing.T) {
 		consumer := func() (stop func()) {
 			c, err := bus.NewConsumer(newLocal(t, db), bus.Subscription{Group: "c", Ordered: true}, &bus.Options{Logger: quiet()},
 				sixfold.Raw(func(ctx context.Context, env *sixfold.Envelope) error {
-					time.Sleep(10 * time.Millisecond)
+					time.Sleep(200 * time.Millisecond) // slower than messages come, so that some are out at every time
 					mu.Lock()
 					defer mu.Unlock()
 					order = append(order, env.Key+" "+string(env.Body))
@@ -223,7 +223,7 @@ func TestLocalShares(t *testing.T) {
 		more := func(d time.Duration) {
 			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 				for range 5 {
-					putLocal(db, "c", fmt.Sprint("k", n%7), fmt.Sprintf("%06d", n))
+					putLocal(db, "c", fmt.Sprint("k", n%40), fmt.Sprintf("%06d", n))
 					n++
 				}
 			}
@@ -237,7 +237,7 @@ func TestLocalShares(t *testing.T) {
 		}
 		stopA()
 		more(10 * time.Second)
-		time.Sleep(time.Minute)
+		time.Sleep(5 * time.Minute)
 		stopB()
 		if len(db.Left(outbox.ToLocal)) != 0 || len(order) != n {
 			t.Errorf("%d rows are left, %d of %d were handled", len(db.Left(outbox.ToLocal)), len(order), n)
