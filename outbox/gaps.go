@@ -51,16 +51,6 @@ func insertRange(rs []Range, r Range) []Range {
 
 func (g *gaps) open() bool { return len(g.groups) > 0 }
 
-// lowest is the lowest number missing, or 0.
-func (g *gaps) lowest() (low int64) {
-	for _, group := range g.groups {
-		if f := group.ranges[0].From; low == 0 || f < low {
-			low = f
-		}
-	}
-	return low
-}
-
 // check takes the list of transactions that hold the write lock now.
 func (g *gaps) check(writers []string) {
 	now := make(map[string]struct{}, len(writers))

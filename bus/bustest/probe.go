@@ -117,11 +117,6 @@ func ordered(topic string) bus.Subscription {
 	return s
 }
 
-func (p *probe) topic() string {
-	p.Helper()
-	return p.h.NewTopic(p.TB)
-}
-
 // envelope makes one with an id that no other has.
 func (p *probe) envelope(key string) *sixfold.Envelope {
 	p.n++
