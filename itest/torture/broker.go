@@ -13,7 +13,7 @@ type broker interface {
 	routes() []outbox.Route
 	// start starts the server; nil where there is none to start.
 	start(ctx context.Context) (brokerServer, error)
-	// transport connects a relay or a consumer. lead is the relay's own store.
+	// transport connects a relay or a consumer; p.BrokerURL is where the server is.
 	transport(ctx context.Context, p *process) (bus.Transport, error)
 	// subscription is where a consumer of that name finds its messages. What audit and marks get is in the database.
 	subscription(consumer string) bus.Subscription

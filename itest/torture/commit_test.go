@@ -70,7 +70,8 @@ func TestDoTellsWhatBecameOfACutCommit(t *testing.T) {
 				if qerr := pool.QueryRow(t.Context(), "SELECT count(*) FROM sixfold.local WHERE id = $1::text::uuid", id).Scan(&there); qerr != nil {
 					t.Fatal(qerr)
 				}
-				if errors.Is(err, sqltx.ErrCommitUnknown) || (err == nil) != (there == 1) || there == 1 != (i == 0 || !c.swallow) {
+				// Of a batch that arrives the server may notice the lost client before it comes to COMMIT.
+				if errors.Is(err, sqltx.ErrCommitUnknown) || (err == nil) != (there == 1) || there == 1 && i > 0 && c.swallow || there == 0 && !c.swallow && c.when == cutCommit {
 					t.Errorf("Do answered %v, the message is there %d times", err, there)
 				}
 			}

@@ -85,9 +85,9 @@ func (r *run) strike(ctx context.Context, f Fault) error {
 		case EndSessions:
 			_, err = r.pool.Exec(ctx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
 		case KillBroker:
-			err = errors.Join(r.server2.Kill(), pauseFor(ctx, r.between(100, 600)), r.server2.Start(ctx))
+			err = errors.Join(r.broker.Kill(), pauseFor(ctx, r.between(100, 600)), r.broker.Start(ctx))
 		case RestartBroker:
-			err = errors.Join(r.server2.Stop(), r.server2.Start(ctx))
+			err = errors.Join(r.broker.Stop(), r.broker.Start(ctx))
 		default:
 			return fmt.Errorf("torture: fault %q: there is no such fault", f)
 		}

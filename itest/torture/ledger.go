@@ -134,8 +134,8 @@ func readTxs(paths []string) ([]Tx, error) {
 				all = append(all, t)
 				return
 			}
-			known1 := all[i]
-			t.Messages, t.How, t.Held = known1.Messages, known1.How, known1.Held
+			begun := all[i]
+			t.Messages, t.How, t.Held = begun.Messages, begun.How, begun.Held
 			all[i] = t
 		})
 		if err != nil {

@@ -23,6 +23,10 @@ func main() {
 	os.Exit(code)
 }
 
+// dsnEnv names the variable with the URL of an empty PostgreSQL database. Without it a private server is started, which is
+// a victim of faults too.
+const dsnEnv = "SIXFOLD_TORTURE_DSN"
+
 // command is the program; it answers the exit code.
 func command(ctx context.Context, args []string) int {
 	var o Options
@@ -36,7 +40,6 @@ func command(ctx context.Context, args []string) int {
 	flags.StringVar(&bug, "plant", "", "a bug to plant, by its name in internal/planted; needs -tags planted")
 	flags.StringVar(&poison, "poison", "billing,audit", "consumers that get a message which kills their process")
 	flags.StringVar(&deck, "deck", "", "the kinds of faults, in place of all, for example \"kill relay,freeze relay\"")
-	flags.StringVar(&o.DSN, "dsn", os.Getenv("SIXFOLD_TORTURE_DSN"), "an empty PostgreSQL database; without one a private server is started, which is a victim too")
 	flags.StringVar(&o.Dir, "dir", "", "where journals and logs are kept")
 	flags.StringVar(&report, "json", "", "a file for the summary as JSON, in place of standard output")
 	flags.DurationVar(&o.Lease, "lease", 2*time.Second, "of relays and local consumers")
@@ -57,6 +60,7 @@ func command(ctx context.Context, args []string) int {
 		}
 		return 2
 	}
+	o.DSN = os.Getenv(dsnEnv)
 	o.Plant = planted.Bug(bug)
 	o.Poison = list(poison)
 	for _, f := range list(deck) {

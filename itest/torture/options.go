@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/sixfold-go/sixfold/internal/planted"
@@ -101,6 +102,16 @@ func (o *Options) defaults() error {
 	}
 	if o.Plant != "" && !planted.Compiled {
 		bad("bug %.64q: this build can plant none; build it with -tags planted", o.Plant)
+	}
+	for _, f := range o.Deck {
+		if !slices.Contains(deck[:], f) && !slices.Contains([]Fault{EndSessions, KillBroker, RestartBroker}, f) {
+			bad("fault %.64q: give some of %q", f, deck)
+		}
+	}
+	for _, name := range o.Poison {
+		if name != "billing" && name != "audit" && name != "shipping" {
+			bad("poison %.64q: give some of billing, audit and shipping", name)
+		}
 	}
 	known := o.Plant == ""
 	for _, b := range planted.All() {

@@ -107,7 +107,7 @@ func runPlanted(t *testing.T, program string, server *servers.PostgresServer, sc
 	report := filepath.Join(dir, "summary.json")
 	args := append([]string{"-bare", "-lease", "1s", "-stall", "4s", "-bound", "60s", "-seed", fmt.Sprint(seed), "-plant", string(bug), "-json", report, "-dir", filepath.Join(dir, "run")}, sc.args...)
 	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env = append(os.Environ(), "SIXFOLD_TORTURE_DSN="+server.Database(t))
+	cmd.Env = append(os.Environ(), dsnEnv+"="+server.Database(t))
 	var said strings.Builder
 	cmd.Stderr = &said
 	err := cmd.Run()

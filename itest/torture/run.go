@@ -23,7 +23,7 @@ type run struct {
 	o       Options
 	rng     *rand.Rand
 	server  *servers.PostgresServer // nil: somebody else's
-	server2 brokerServer            // nil: none
+	broker  brokerServer            // nil: none
 	dsn     string
 	pool    *pgxpool.Pool
 	slots   []*slot
@@ -102,7 +102,7 @@ func (r *run) prepare(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if r.server2, err = brokers[r.o.Broker].start(ctx); err != nil {
+	if r.broker, err = brokers[r.o.Broker].start(ctx); err != nil {
 		return err
 	}
 	config, err := pgxpool.ParseConfig(r.dsn)
@@ -127,10 +127,10 @@ func (r *run) prepare(ctx context.Context) (err error) {
 }
 
 func (r *run) brokerURL() string {
-	if r.server2 == nil {
+	if r.broker == nil {
 		return ""
 	}
-	return r.server2.URL()
+	return r.broker.URL()
 }
 
 // work starts the processes, strikes them one fault after the other while messages flow, and waits until all is quiet.
@@ -144,7 +144,7 @@ func (r *run) work(ctx context.Context) error {
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	r.waiting.Go(func() { r.watch(watching) })
-	faults := draw(&r.o, r.rng, r.server2 != nil)
+	faults := draw(&r.o, r.rng, r.broker != nil)
 	share := r.o.Messages / (len(faults) + 1)
 	for i, f := range faults {
 		r.allow(share * (i + 1))
@@ -282,8 +282,8 @@ func (r *run) close() error {
 		r.pool.Close()
 	}
 	var errs []error
-	if r.server2 != nil {
-		errs = append(errs, r.server2.Close())
+	if r.broker != nil {
+		errs = append(errs, r.broker.Close())
 	}
 	if r.server != nil {
 		errs = append(errs, r.server.Close())

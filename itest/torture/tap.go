@@ -57,7 +57,7 @@ func (s *tapSender) Send(ctx context.Context, batch []bus.Outgoing) bus.Pending 
 	batch = append([]bus.Outgoing(nil), batch...)
 	go func() {
 		defer close(p.known)
-		s.tap.taken(batch, p.Wait0(ctx))
+		s.tap.taken(batch, p.ask(ctx))
 	}()
 	return p
 }
@@ -71,8 +71,8 @@ type tapPending struct {
 	due   time.Time
 }
 
-// Wait0 asks the broker, once.
-func (p *tapPending) Wait0(ctx context.Context) []error {
+// ask waits for the broker, once.
+func (p *tapPending) ask(ctx context.Context) []error {
 	p.once.Do(func() { p.errs = p.Pending.Wait(ctx) })
 	return p.errs
 }
@@ -81,7 +81,7 @@ func (p *tapPending) Wait0(ctx context.Context) []error {
 func (p *tapPending) Wait(ctx context.Context) []error {
 	<-p.known
 	wait(ctx, time.Until(p.due))
-	return p.Wait0(ctx)
+	return p.ask(ctx)
 }
 
 // taken writes a line for each message that the broker has taken: when, id, topic.

@@ -83,11 +83,11 @@ func TestTortureWithoutFaultsIsNoProof(t *testing.T) {
 
 // Nonsense is refused before anything is started, all of it at once.
 func TestOptionsRefuseNonsense(t *testing.T) {
-	_, err := Torture(t.Context(), Options{Messages: -1, Faults: -1, Keys: 1, Broker: "pigeon", Plant: "gremlin"})
+	_, err := Torture(t.Context(), Options{Messages: -1, Faults: -1, Keys: 1, Broker: "pigeon", Plant: "gremlin", Deck: []Fault{"flood"}, Poison: []string{"nobody"}})
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{"messages -1", "faults -1", "keys 1", "pigeon", "gremlin"} {
+	for _, want := range []string{"messages -1", "faults -1", "keys 1", "pigeon", "gremlin", "flood", "nobody"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in: %v", want, err)
 		}
