@@ -224,7 +224,7 @@ func (p *pump) turn(ctx context.Context, n *tenure, limit int, sent chan<- *flig
 // prepare makes envelopes of rows and keeps back what may not be sent yet. What became ready goes first.
 func (p *pump) prepare(rows []Row) []outRow {
 	batch := make([]outRow, 0, len(rows))
-	envs := make([]sixfold.Envelope, len(rows))
+	outs, bad := decode(rows)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(rows) > 0 {
@@ -245,18 +245,33 @@ func (p *pump) prepare(rows []Row) []outRow {
 		if len(p.blocks.by) > 0 && p.blocks.hold(r.Key, r.Seq) {
 			continue
 		}
-		out := outRow{seq: r.Seq, partition: r.Partition, out: bus.Outgoing{Topic: r.Topic, Envelope: &envs[i]}}
-		flags, err := fill(&envs[i], r)
-		if err != nil {
-			p.poison(out, err)
+		if err := bad[i]; err != nil {
+			p.poison(outs[i], err)
 			continue
 		}
-		out.out.MayMiss = !flags.MustReach
-		if p.ordered || p.keys.admit(out) {
-			batch = append(batch, out)
+		if p.ordered || p.keys.admit(outs[i]) {
+			batch = append(batch, outs[i])
 		}
 	}
 	return batch
+}
+
+// decode makes envelopes of rows; bad says by index what is wrong with some. It needs no lock, so that those who judge
+// and settle need not wait for it.
+func decode(rows []Row) (outs []outRow, bad map[int]error) {
+	outs, envs := make([]outRow, len(rows)), make([]sixfold.Envelope, len(rows))
+	for i := range rows {
+		r := &rows[i]
+		flags, err := fill(&envs[i], r)
+		if err != nil {
+			if bad == nil {
+				bad = make(map[int]error)
+			}
+			bad[i] = err
+		}
+		outs[i] = outRow{seq: r.Seq, partition: r.Partition, out: bus.Outgoing{Topic: r.Topic, MayMiss: !flags.MustReach, Envelope: &envs[i]}}
+	}
+	return outs, bad
 }
 
 // fill makes env of a row.
