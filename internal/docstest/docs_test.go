@@ -111,7 +111,8 @@ func examples(t *testing.T, is func(path string) bool) (texts []string) {
 }
 
 func isGoExample(path string) bool {
-	return strings.HasSuffix(path, "/example_test.go") || strings.Contains(path, "/itest/examples/") && strings.HasSuffix(path, ".go")
+	return strings.HasSuffix(path, "/example_test.go") || strings.HasSuffix(path, "/conformance_test.go") ||
+		strings.Contains(path, "/itest/examples/") && strings.HasSuffix(path, ".go")
 }
 
 func isSQLExample(path string) bool {
