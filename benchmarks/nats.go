@@ -13,12 +13,11 @@ import (
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
 	"github.com/sixfold-go/sixfold/cloudevents"
+	"github.com/sixfold-go/sixfold/transport/nats"
 )
 
 // openNATS opens Sixfold's driver for JetStream. This is the only place that knows it.
-func openNATS(url string) (bus.Transport, error) {
-	return nil, fmt.Errorf("the NATS driver is %w", errNotBuilt)
-}
+func openNATS(url string) (bus.Transport, error) { return nats.New(url, nil) }
 
 const (
 	streamName = "BENCH"
