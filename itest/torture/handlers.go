@@ -118,10 +118,14 @@ func (c *consumers) trouble(ctx context.Context, consumer, id string) error {
 	return nil
 }
 
-// buried writes a dead letter down.
+// buried writes a dead letter down. A driver may keep its headers from who reads dead letters; then poison alone is known.
 func (c *consumers) buried(ctx context.Context, tx pgx.Tx, m Order) error {
 	env := sixfold.InfoFrom(ctx).Envelope
-	_, err := tx.Exec(ctx, "INSERT INTO dead (consumer, key, n, msg) VALUES ($1, $2, $3, $4::text::uuid)", env.Headers[bus.DeadConsumer], m.Key, m.N, env.ID)
+	of := env.Headers[bus.DeadConsumer]
+	if of == "" {
+		of = m.Poison
+	}
+	_, err := tx.Exec(ctx, "INSERT INTO dead (consumer, key, n, msg) VALUES ($1, $2, $3, $4::text::uuid)", of, m.Key, m.N, env.ID)
 	return err
 }
 
