@@ -197,3 +197,5 @@ func (w *world) poll(what string, cond func() bool) {
 }
 
 const rowsLeft = "SELECT count(*) FROM sixfold.outbox"
+
+var storeOptions = store.Options{KeepDelivered: time.Hour}

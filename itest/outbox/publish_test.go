@@ -340,7 +340,9 @@ func TestUniqueWithin(t *testing.T) {
 	if err := publish(); !errors.Is(err, outbox.ErrDuplicateMessage) {
 		t.Error(err)
 	}
-	w.poll("the time is over", func() bool { return w.count("SELECT count(*) FROM sixfold.published WHERE until < clock_timestamp()") == 1 })
+	w.poll("the time is over", func() bool {
+		return w.count("SELECT count(*) FROM sixfold.published WHERE until < clock_timestamp()") == 1
+	})
 	if err := publish(); err != nil {
 		t.Error(err)
 	}
@@ -357,7 +359,10 @@ func TestDoWithALostCommit(t *testing.T) {
 		say  string // empty: committed
 	}{
 		"after it was done": {func(tx pgx.Tx) error { return tx.Commit(t.Context()) }, ""},
-		"before it was":     {func(tx pgx.Tx) error { w.exec("SELECT pg_terminate_backend($1)", int32(tx.Conn().PgConn().PID())); return nil }, "may be done again"},
+		"before it was": {func(tx pgx.Tx) error {
+			w.exec("SELECT pg_terminate_backend($1)", int32(tx.Conn().PgConn().PID()))
+			return nil
+		}, "may be done again"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			lossy := db
