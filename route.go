@@ -22,6 +22,9 @@ type Route struct {
 	Batch BatchHandler
 	// BatchSize bounds a batch, at most 10,000; 0 means 50.
 	BatchSize int
+	// Inbox is what remembers the messages that the handler has handled: a bus.Inbox, or nil. Package inbox sets it; a
+	// consumer without one in its options takes that of its routes.
+	Inbox any
 	// MaxConcurrent bounds how many handlers of this route run at once in one consumer; 0 means no bound of its own.
 	MaxConcurrent int
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -110,6 +111,9 @@ func (c *Consumer) addRoutes(routes []sixfold.Route) error {
 			errs = append(errs, err)
 			continue
 		}
+		if err := c.adopt(r); err != nil {
+			errs = append(errs, err)
+		}
 		ready := &route{name: r.Name, handle: sixfold.Chain(r.Handler(), c.o.Middleware...), size: orElse(r.BatchSize, 50)}
 		if r.MaxConcurrent > 0 {
 			ready.gate = &gate{limit: r.MaxConcurrent}
@@ -132,6 +136,23 @@ func (c *Consumer) addRoutes(routes []sixfold.Route) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// adopt takes the inbox of a route as the consumer's, so that it need not be named twice.
+func (c *Consumer) adopt(r sixfold.Route) error {
+	box, ok := r.Inbox.(Inbox)
+	switch {
+	case !ok:
+		return nil
+	case c.s.Group == "":
+		return fmt.Errorf("bus: consumer of %s: %w route %s: it remembers what it has handled by the consumer's name, and there is none; give Subscription.Group",
+			strings.Join(c.s.Topics, ", "), sixfold.ErrInvalid, short(r.Name))
+	case c.o.Inbox == nil:
+		c.o.Inbox = box
+	case c.o.Inbox != box:
+		return fmt.Errorf("bus: consumer %q: %w route %s: it has another inbox than Options.Inbox or the routes before it; make one box and use it for all", c.s.Group, sixfold.ErrInvalid, short(r.Name))
+	}
+	return nil
 }
 
 // findDead settles where dead letters go.

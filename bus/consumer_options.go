@@ -28,7 +28,7 @@ const (
 // Options of a Consumer. The zero value, and nil, mean the defaults.
 type Options struct {
 	// Inbox counts in the consumer's own database what may have crashed a process before; package inbox makes one. Nil:
-	// attempts live in memory, and a message that crashes the process comes again for ever.
+	// that of the routes. Without any, attempts live in memory, and a message that crashes the process comes again for ever.
 	Inbox Inbox
 	// DeadLetters is where dead letters go. Nil: the transport itself. It must be given where the Subscriber is no
 	// Transport, or where its broker does not confirm.

@@ -302,3 +302,42 @@ func TestSuspectInAnOutageLosesOneAttempt(t *testing.T) {
 type claims struct{}
 
 func (claims) Claim(context.Context, sqltx.Tx, []*bus.Delivery) ([]bool, error) { return nil, nil }
+
+// A consumer takes the inbox of its routes, so that what may have crashed a process is counted although the inbox was
+// named only once. guarantees: I8
+func TestInboxOfRoutesIsTheConsumers(t *testing.T) {
+	ours := func(b *box) sixfold.Route {
+		r := sixfold.RawNamed("orders.placed", func(context.Context, *sixfold.Envelope) error { return nil })
+		r.Inbox = b
+		return r
+	}
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		b := &box{attempts: map[string]int{}}
+		r := ours(b)
+		r.Name = msg("x", "x").Type
+		c := f.consumer(t, &bus.Options{}, r)
+		stop := start(t, c)
+		f.deliver(again(msg("s1", "s1")))
+		synctest.Wait()
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		if len(b.calls) != 1 {
+			t.Errorf("the inbox of the route counted %v, want s1", b.calls)
+		}
+	})
+	f := newFake()
+	for say, c := range map[string]struct {
+		s      bus.Subscription
+		o      *bus.Options
+		routes []sixfold.Route
+	}{
+		"another inbox": {bus.Subscription{Topics: []string{"orders"}, Group: "g"}, &bus.Options{Inbox: &box{}}, []sixfold.Route{ours(&box{})}},
+		"there is none": {bus.Subscription{Topics: []string{"orders"}}, nil, []sixfold.Route{ours(&box{})}},
+	} {
+		if _, err := bus.NewConsumer(f, c.s, c.o, c.routes...); !errors.Is(err, sixfold.ErrInvalid) || !strings.Contains(err.Error(), say) {
+			t.Errorf("%v, want %q", err, say)
+		}
+	}
+}

@@ -65,7 +65,9 @@ func OnBatch[X any, M sixfold.Message](b *Box[X], h func(ctx context.Context, tx
 
 func routeOf[X any, M sixfold.Message](b *Box[X], missing bool) sixfold.Route {
 	r := sixfold.RouteOf[M]()
-	if b == nil {
+	if b != nil {
+		r.Inbox = b
+	} else {
 		r = r.Refuse(fmt.Errorf("inbox: route %s: the box is nil; make one with inbox.New", r.Name))
 	}
 	if missing {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sixfold-go/sixfold/bus"
 	"github.com/sixfold-go/sixfold/sqltx"
 )
 
@@ -583,5 +584,9 @@ func (k fakeKeeper) Purge(ctx context.Context, limit int) (int, error) {
 }
 
 func (k fakeKeeper) Check(ctx context.Context) ([]string, error) {
-	return k.db.Warnings, k.db.do(ctx, "check", func() error { return nil })
+	err := k.db.do(ctx, "check", func() error { return nil })
+	if errors.Is(err, ErrFakeCut) {
+		err = fmt.Errorf("%w: %w", bus.ErrUnavailable, err)
+	}
+	return k.db.Warnings, err
 }

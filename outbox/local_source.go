@@ -84,6 +84,7 @@ func (s *localSource) begin(ctx context.Context) error {
 	beating, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.owned, s.beating = owned, stop
 	s.heart.Go(func() { t.run(beating, func() { s.beaten(t, disown) }) })
+	s.heart.Go(func() { purge(beating, s.local.store.Keeper(), s.log) })
 	s.reader.reset()
 	s.sweepAt = time.Now().Add(s.local.opts.Sweep)
 	s.mu.Lock()

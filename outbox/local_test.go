@@ -315,6 +315,11 @@ func TestLocalSubscribeRefuses(t *testing.T) {
 	if _, err := newLocal(t, db).Subscribe(t.Context(), bus.Subscription{Group: "c"}); !errors.Is(err, bus.ErrUnavailable) {
 		t.Error(err)
 	}
+	schema := errors.New("the tables are not there")
+	db.Fail(func(string) error { return schema }, nil)
+	if _, err := newLocal(t, db).Subscribe(t.Context(), bus.Subscription{Group: "c"}); !errors.Is(err, schema) || errors.Is(err, bus.ErrUnavailable) {
+		t.Errorf("%v: tables that do not fit were taken for an outage, so the consumer would wait for ever", err)
+	}
 }
 
 func TestLocalSourceUseAfterClose(t *testing.T) {

@@ -160,15 +160,20 @@ func (r *Relay) Run(ctx context.Context) error {
 	if r.ran.Swap(true) {
 		return errors.New("outbox: relay: Run was called twice; make a new Relay")
 	}
-	warnings, err := r.store.Keeper().Check(ctx)
-	if err != nil {
+	away := backoff{log: r.opts.Logger, what: "outbox relay cannot look at its tables"}
+	for {
+		err := check(ctx, r.store.Keeper(), r.opts.Logger)
 		if ctx.Err() != nil {
 			return nil
 		}
-		return fmt.Errorf("outbox: relay: %w", err)
-	}
-	for _, w := range warnings {
-		r.opts.Logger.Warn("outbox", "finding", w)
+		if err == nil {
+			away.over()
+			break
+		}
+		if !errors.Is(err, bus.ErrUnavailable) {
+			return fmt.Errorf("outbox: relay: %w", err)
+		}
+		away.wait(ctx, err)
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -183,6 +188,15 @@ func (r *Relay) Run(ctx context.Context) error {
 	wg.Go(func() { purge(ctx, r.store.Keeper(), r.opts.Logger) })
 	wg.Wait()
 	return joinDrains(errs, r.opts.DrainTimeout)
+}
+
+// check refuses tables that cannot be worked on, and logs what is dangerous about them.
+func check(ctx context.Context, k Keeper, log *slog.Logger) error {
+	warnings, err := k.Check(ctx)
+	for _, w := range warnings {
+		log.Warn("outbox", "finding", w)
+	}
+	return err
 }
 
 // joinDrains makes one *sixfold.DrainError of several, so that the number in doubt is the relay's, and keeps all else.

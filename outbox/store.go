@@ -101,7 +101,7 @@ type Keeper interface {
 	// it removed; processes that purge at once do not wait for each other.
 	Purge(ctx context.Context, limit int) (int, error)
 	// Check looks at what the relay relies on (the schema's version, the sequence's cache, durability). warnings are for
-	// the log, err refuses to start.
+	// the log, err refuses to start; one that wraps bus.ErrUnavailable says that the database could not be asked.
 	Check(ctx context.Context) (warnings []string, err error)
 }
 

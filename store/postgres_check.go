@@ -5,12 +5,26 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/sixfold-go/sixfold/bus"
 	"github.com/sixfold-go/sixfold/outbox"
 	"github.com/sixfold-go/sixfold/sqltx"
 )
 
 // Check implements outbox.Keeper.
 func (k *pgKeeper) Check(ctx context.Context) (warnings []string, err error) {
+	warnings, err = k.check(ctx)
+	return warnings, unavailable(err, new(pgInbox).Passing)
+}
+
+// unavailable marks what is the infrastructure's own as an outage, which passes.
+func unavailable(err error, passing func(error) bool) error {
+	if passing(err) {
+		return fmt.Errorf("%w: %w", bus.ErrUnavailable, err)
+	}
+	return err
+}
+
+func (k *pgKeeper) check(ctx context.Context) (warnings []string, err error) {
 	if err := (postgres{}).begin(ctx, k.s); err != nil {
 		return nil, err
 	}

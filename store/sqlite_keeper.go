@@ -67,6 +67,11 @@ func (k *liteKeeper) Purge(ctx context.Context, limit int) (int, error) {
 
 // Check implements outbox.Keeper.
 func (k *liteKeeper) Check(ctx context.Context) (warnings []string, err error) {
+	warnings, err = k.check(ctx)
+	return warnings, unavailable(err, new(liteInbox).Passing)
+}
+
+func (k *liteKeeper) check(ctx context.Context) (warnings []string, err error) {
 	if err := (sqlite{}).begin(ctx, k.migrations.s); err != nil {
 		return nil, err
 	}
