@@ -86,8 +86,8 @@ func (f *feed) want() int {
 		return 0
 	}
 	target, have := f.prefetch(), f.asked+f.buf.len()
-	if f.s.kind == shared { // what waits here grows old, so no more than can be handed out
-		room := f.s.max - f.s.held - f.s.buffered
+	if f.s.kind == shared { // what waits here can go to nobody else, so no more than the next to be handed out
+		room := 2*f.s.max - f.s.held - f.s.buffered
 		if room <= 0 {
 			return 0
 		}

@@ -2,6 +2,7 @@ package nats
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -49,7 +50,8 @@ func (s *source) beginning() jetstream.DeliverPolicy {
 	return jetstream.DeliverAllPolicy
 }
 
-// refuseOrdered looks whether the group has lanes: then it would have two positions in the stream.
+// refuseOrdered looks whether the group has lanes in this stream: then it would have two positions. Lanes of a stream that
+// was deleted do not count.
 func (ses *session) refuseOrdered(ctx context.Context, p *part) error {
 	kv, err := ses.js.KeyValue(ctx, ses.s.t.o.Bucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
@@ -62,14 +64,32 @@ func (ses *session) refuseOrdered(ctx context.Context, p *part) error {
 	if err != nil {
 		return err
 	}
-	found := false
-	for range keys.Keys() {
-		found = true
+	defer keys.Stop()
+	first := ""
+	for key := range keys.Keys() {
+		if first == "" {
+			first = key
+		}
 	}
-	if found {
-		return fmt.Errorf("%w: group %s consumes in order; let all its members agree, or remove the keys %sl.* of bucket %s", bus.ErrRefused, quote(ses.s.sub.Group), p.prefix(), ses.s.t.o.Bucket)
+	if first == "" {
+		return nil
 	}
-	return nil
+	stream, err := ses.js.Stream(ctx, p.route.stream)
+	if err != nil {
+		return err
+	}
+	entry, err := kv.Get(ctx, first)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var l lease
+	if json.Unmarshal(entry.Value(), &l) == nil && l.Born != stream.CachedInfo().Created.UnixNano() {
+		return nil
+	}
+	return fmt.Errorf("%w: group %s consumes in order; let all its members agree, or remove the keys %sl.* of bucket %s", bus.ErrRefused, quote(ses.s.sub.Group), p.prefix(), ses.s.t.o.Bucket)
 }
 
 // refuseUnordered looks whether the group has the durable of one without order.
