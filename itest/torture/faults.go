@@ -75,9 +75,9 @@ func (r *run) strike(ctx context.Context, f Fault) error {
 		case StopRelay, StopConsumer, StopPublisher:
 			err = r.stop(ctx, r.pick(victims[f]))
 		case KillInTx:
-			err = r.suicide(ctx, r.pick(victims[f]), "kill-in-tx")
+			err = r.suicide(ctx, r.pick(victims[f]), "kill-in-tx", eventKillInTx)
 		case KillAfterTx:
-			err = r.suicide(ctx, r.pick(victims[f]), "kill-after-tx")
+			err = r.suicide(ctx, r.pick(victims[f]), "kill-after-tx", eventKillAfterTx)
 		case CrashPostgres:
 			err = errors.Join(r.server.Stop(servers.Immediate), pauseFor(ctx, r.between(100, 600)), r.server.Start(ctx))
 		case KillBackend:
@@ -201,13 +201,21 @@ func (r *run) stop(ctx context.Context, s *slot) error {
 	return nil
 }
 
-// suicide tells a consumer to kill itself at its next chance.
-func (r *run) suicide(ctx context.Context, s *slot, how string) error {
+// suicide tells a consumer to kill itself at its next chance. One that dies of something else meanwhile does not count.
+func (r *run) suicide(ctx context.Context, s *slot, how, event string) error {
 	i, err := s.tell(how)
 	if err != nil {
 		return err
 	}
-	return await(ctx, i, 3*time.Second)
+	if err := await(ctx, i, 3*time.Second); err != nil {
+		return err
+	}
+	did := false
+	err = readJournal(s.path("events", i.number, "jsonl"), func(e Event) { did = did || e.What == event })
+	if err == nil && !did {
+		err = fmt.Errorf("torture: %s died of something else", i.name())
+	}
+	return err
 }
 
 func await(ctx context.Context, i *incarnation, limit time.Duration) error {

@@ -52,16 +52,24 @@ func tortured(t *testing.T, o Options) {
 
 // The proof: 20,000 messages and 15 faults; with -short, 2,000 and 5.
 // guarantees: O1, O2, O3, R1, R2, R3, R4, R5, R7, I1, I3, I7, I8, K1, K2
-func TestTorture(t *testing.T) {
+func TestTorture(t *testing.T) { tortured(t, proof(t, "local")) }
+
+// The same over NATS JetStream, whose server is a victim as well.
+// guarantees: O1, O2, O3, R1, R2, R3, R4, R5, R7, I1, I3, I7, I8, K1, K2
+func TestTortureNATS(t *testing.T) { tortured(t, proof(t, "nats")) }
+
+// proof are the options of a run that proves something.
+func proof(t *testing.T, broker string) Options {
 	o := options(t, 20_000, 15)
 	if testing.Short() {
 		o = options(t, 2000, 5)
 		o.Poison = []string{"billing"}
 		o.Attempts = 3
 	}
+	o.Broker = broker
 	o.Need = fullNeed(o.Faults)
 	o.Need.DeadLetters = len(o.Poison)
-	tortured(t, o)
+	return o
 }
 
 // A run without faults proves nothing, and says so.
