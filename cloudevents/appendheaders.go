@@ -73,7 +73,7 @@ func (b *Binding) appendUser(dst []Header, headers map[string]string) ([]Header,
 				v = percentEncode(v)
 			}
 			dst = append(dst, Header{b.names[attrSchema], v})
-		case b.ascii && !printable(v), b.isContentType(k), b.unprefixed(k) != "":
+		case b.ascii && (!printable(v) || !isFieldName(k)), b.isContentType(k), b.unprefixed(k) != "":
 			packed = append(packed, Header{k, v})
 		default:
 			dst = append(dst, Header{k, v})

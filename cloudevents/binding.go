@@ -21,7 +21,7 @@ type BindingOptions struct {
 	// prefix. Whatever it is, "content-type" is read as well.
 	ContentType string
 	// ASCII says that values may have printable ASCII only: attributes are percent-encoded as HTTP Protocol Binding,
-	// section 3.1.3.2, says, and the user's headers with other values travel in the attribute "sixfoldheaders".
+	// section 3.1.3.2, says, and the user's headers with other values, or with names that are no tokens, travel in the attribute "sixfoldheaders".
 	// False: values are any UTF-8.
 	ASCII bool
 	// AlsoRead are further prefixes that are understood.

@@ -143,6 +143,9 @@ func isToken(s string) bool {
 	return s != ""
 }
 
+// isFieldName is the rule of RFC 9110, section 5.1, for the names of headers: clients of HTTP and NATS drop or refuse others.
+func isFieldName(s string) bool { return isToken(s) && !strings.ContainsAny(s, "{}") }
+
 // Names are compared without regard to case in ASCII only: under Unicode's rules a Kelvin sign would be a k.
 
 func hasPrefixFold(s, prefix string) bool {
