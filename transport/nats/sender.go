@@ -149,10 +149,18 @@ func (s *sender) hand(ctx context.Context, p *pending, i int, o *bus.Outgoing) e
 		if n, err = s.enter(ctx, slot{p, i, size, r}); err == nil {
 			s.reply = strconv.AppendUint(s.reply[:len(s.prefix)], n, 10)
 			msg.Reply = string(s.reply)
-			if perr := s.nc.PublishMsg(msg); perr != nil {
-				s.end(lostBecause(perr)) // which answers this one as well
+			perr := s.nc.PublishMsg(msg)
+			if perr == nil {
+				return nil
 			}
-			return nil
+			if !illegal(perr) {
+				s.end(lostBecause(perr)) // which answers this one as well
+				return nil
+			}
+			s.mu.Lock()
+			s.ring.take(n) // nothing of it was written
+			s.mu.Unlock()
+			err = fmt.Errorf("%w: %w", bus.ErrRefused, perr)
 		}
 	}
 	if ctx.Err() != nil && !errors.Is(err, bus.ErrUnavailable) {
@@ -165,6 +173,12 @@ func (s *sender) hand(ctx context.Context, p *pending, i int, o *bus.Outgoing) e
 		s.failed[key] = struct{}{}
 	}
 	return err
+}
+
+// illegal reports whether the client refused a message before it wrote anything. The checks before should leave nothing
+// of that.
+func illegal(err error) bool {
+	return errors.Is(err, natsgo.ErrBadHeaderMsg) || errors.Is(err, natsgo.ErrBadSubject) || errors.Is(err, natsgo.ErrMaxPayload) || errors.Is(err, natsgo.ErrInvalidMsg)
 }
 
 // enter waits for room in the ring.
