@@ -76,7 +76,7 @@ type child struct {
 	cmd      *exec.Cmd
 	in       io.WriteCloser
 	inFlight atomic.Int64
-	moved    chan struct{} // a token after each line
+	moved    chan struct{} // a token after messages were handed over
 	exited   chan error
 }
 
@@ -113,7 +113,9 @@ func startRelays(c childConfig, stderr io.Writer) (*child, error) {
 			if what == "d" {
 				rows = -rows
 			}
-			ch.inFlight.Add(rows)
+			if ch.inFlight.Add(rows) <= 0 {
+				continue
+			}
 			select {
 			case ch.moved <- struct{}{}:
 			default:
@@ -124,28 +126,20 @@ func startRelays(c childConfig, stderr io.Writer) (*child, error) {
 	return ch, nil
 }
 
-// kill ends the process with SIGKILL at a moment when it has handed messages over and not settled them, and answers how
-// many those were.
-func (c *child) kill(ctx context.Context) (inFlight int64, err error) {
-	for c.inFlight.Load() == 0 {
-		select {
-		case <-c.moved:
-		case err := <-c.exited:
-			return 0, fmt.Errorf("demo: the relays ended by themselves: %w", err)
-		case <-ctx.Done():
-			return 0, ctx.Err()
-		}
-	}
-	inFlight = c.inFlight.Load()
+// kill ends the process with SIGKILL.
+func (c *child) kill() error {
 	if err := c.cmd.Process.Kill(); err != nil {
-		return 0, fmt.Errorf("demo: kill the relays: %w", err)
+		return fmt.Errorf("demo: kill the relays: %w", err)
 	}
 	<-c.exited
-	return inFlight, nil
+	return nil
 }
 
-// stop ends the process in order.
+// stop ends the process in order. Nil has none.
 func (c *child) stop() error {
+	if c == nil {
+		return nil
+	}
 	c.in.Close()
 	if err := <-c.exited; err != nil {
 		return fmt.Errorf("demo: the relays did not stop in order: %w", err)

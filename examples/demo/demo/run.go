@@ -147,7 +147,7 @@ func Run(ctx context.Context, b Broker, o Options, progress, stderr io.Writer) (
 }
 
 // play places the orders, kills the relays, and waits until every effect is there.
-func play(ctx context.Context, o Options, all map[string]*Service, c childConfig, r *Report, progress, stderr io.Writer) error {
+func play(ctx context.Context, o Options, all map[string]*Service, c childConfig, r *Report, progress, stderr io.Writer) (err error) {
 	out, err := all["orders"].outbox()
 	if err != nil {
 		return err
@@ -157,61 +157,65 @@ func play(ctx context.Context, o Options, all map[string]*Service, c childConfig
 	if err != nil {
 		return err
 	}
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	show := time.NewTicker(500 * time.Millisecond)
+	defer func() { err = errors.Join(err, relays.stop()) }()
+	place, look, show := time.NewTicker(2*time.Millisecond), time.NewTicker(50*time.Millisecond), time.NewTicker(500*time.Millisecond)
+	defer place.Stop()
+	defer look.Stop()
 	defer show.Stop()
-	for n := 0; n < o.Orders; {
+	for n := 0; ; {
 		select {
 		case <-ctx.Done():
-			return errors.Join(ctx.Err(), relays.stop())
-		case <-show.C:
-			if err := status(ctx, all, p, r, progress); err != nil {
-				return err
-			}
-		case <-tick.C:
+			return ctx.Err()
+		case err := <-relays.exited:
+			relays.exited <- err // for stop
+			return errors.New("demo: the relays ended by themselves")
+		case <-place.C:
 			if err := p.place(ctx); err != nil {
-				return errors.Join(err, relays.stop())
+				return err
 			}
-			n++
-			if due := (r.RelayKills + 1) * o.Orders / (o.Kills + 1); r.RelayKills < o.Kills && n >= due {
-				inFlight, err := relays.kill(ctx)
-				if err != nil {
-					return err
-				}
-				r.RelayKills++
-				r.InFlightAtKills += inFlight
-				fmt.Fprintf(progress, "  SIGKILL to the relays with %d messages in flight; starting others\n", inFlight)
-				if relays, err = startRelays(c, stderr); err != nil {
-					return err
-				}
+			if n++; n == o.Orders {
+				place.Stop()
+				r.Placed, r.RolledBack = p.placed, p.rolledBack
+				fmt.Fprintf(progress, "  all orders are placed; waiting for the last effects\n")
 			}
-		}
-	}
-	r.Placed, r.RolledBack = p.placed, p.rolledBack
-	fmt.Fprintf(progress, "  all orders are placed; waiting for the last effects\n")
-	for {
-		done := true
-		for _, name := range names() {
-			n, err := all[name].count(ctx)
-			if err != nil {
-				return errors.Join(err, relays.stop())
+		case <-relays.moved:
+			inFlight := relays.inFlight.Load()
+			if r.RelayKills == o.Kills || n < (r.RelayKills+1)*o.Orders/(o.Kills+1) || inFlight <= 0 {
+				continue
 			}
-			done = done && n >= p.placed
-		}
-		if done {
-			return relays.stop()
-		}
-		select {
-		case <-ctx.Done():
-			return errors.Join(ctx.Err(), relays.stop())
-		case <-tick.C:
+			if err := relays.kill(); err != nil {
+				return err
+			}
+			r.RelayKills++
+			r.InFlightAtKills += inFlight
+			fmt.Fprintf(progress, "  SIGKILL to the relays with %d messages in flight; starting others\n", inFlight)
+			if relays, err = startRelays(c, stderr); err != nil {
+				return err
+			}
+		case <-look.C:
+			if n < o.Orders {
+				continue
+			}
+			done, err := handled(ctx, all, p.placed)
+			if err != nil || done {
+				return err
+			}
 		case <-show.C:
 			if err := status(ctx, all, p, r, progress); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// handled reports whether every service has its effects.
+func handled(ctx context.Context, all map[string]*Service, placed int) (bool, error) {
+	for _, s := range all {
+		if n, err := s.count(ctx); err != nil || n < placed {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 func status(ctx context.Context, all map[string]*Service, p *placer, r *Report, w io.Writer) error {
