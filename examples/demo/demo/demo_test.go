@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 // guarantees: O1, O2, R1, R4, I1, I7, K1, K2
 func TestDemoLosesAndRepeatsNothing(t *testing.T) {
 	var out, errs bytes.Buffer
-	code := demo.Main(t.Context(), demo.Databases(), []string{"--format", "json", "--orders", "300", "--kills", "2"}, &out, &errs)
+	code := demo.Main(t.Context(), demo.Databases(), []string{"--format", "json", "--orders", "120", "--kills", "2"}, &out, &errs)
 	if code != 0 {
 		t.Fatalf("exit code %d\n%s\n%s", code, out.String(), errs.String())
 	}
@@ -29,7 +29,7 @@ func TestDemoLosesAndRepeatsNothing(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
 		t.Fatalf("the output is no JSON object: %v\n%s", err, out.String())
 	}
-	if !r.OK() || r.Placed+r.RolledBack != 300 || r.RolledBack == 0 || r.Handled != 3*r.Placed || r.RelayKills != 2 || r.InFlightAtKills == 0 || r.P50 <= 0 || r.P99 < r.P50 {
+	if !r.OK() || r.Placed+r.RolledBack != 120 || r.RolledBack == 0 || r.Handled != 3*r.Placed || r.RelayKills != 2 || r.InFlightAtKills == 0 || r.P50 <= 0 || r.P99 < r.P50 {
 		t.Errorf("the report does not fit the run: %+v", r)
 	}
 	for _, name := range []string{"placed", "rolled_back", "handled", "relay_kills", "lost", "duplicate_effects", "order_violations", "phantoms", "p50_ms", "p99_ms"} {
