@@ -38,6 +38,10 @@ func (t *Transport) dial(ctx context.Context, role string, set func(o *natsgo.Op
 		set(&o)
 	}
 	nc, err := o.Connect()
+	// A server that refuses our certificate closes the connection after the handshake; but one that dies then does so too.
+	for try := 0; try < 3 && errors.Is(err, natsgo.ErrTLS); try++ {
+		nc, err = o.Connect()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", t.where, classify(err))
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -16,10 +17,8 @@ import (
 
 // Codes of JetStream's API that jetstream has no constant for.
 const (
-	codeMessageTooLarge  = 10054
-	codeNotEnabled       = 10076
-	codeNotEnabledForAcc = 10039
-	codeSubjectsOverlap  = 10065
+	codeMessageTooLarge = 10054
+	codeSubjectsOverlap = 10065
 )
 
 // errTimeout is a request that the server did not answer in time, though ctx of the caller lasts.
@@ -34,8 +33,8 @@ func classify(err error) error {
 		return err
 	case notAllowed(err), insecure(err):
 		return fmt.Errorf("%w: %w", bus.ErrRefused, err)
-	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
-		return fmt.Errorf("%w: %w; enable JetStream for the server and the account", bus.ErrRefused, err)
+	case noJetStream(err):
+		return fmt.Errorf("%w: %w; is JetStream enabled for the server and the account?", bus.ErrUnavailable, err)
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return fmt.Errorf("%w: %w", bus.ErrUnroutable, err)
 	case errors.Is(err, context.DeadlineExceeded):
@@ -52,6 +51,12 @@ func classify(err error) error {
 	return fmt.Errorf("%w: %w", bus.ErrUnavailable, err)
 }
 
+// noJetStream reports whether nobody serves JetStream's API. A server that shuts down says so as well as one that is set up
+// without it, so this has to count as an outage.
+func noJetStream(err error) bool {
+	return errors.Is(err, natsgo.ErrNoResponders) || errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount)
+}
+
 // notAllowed reports whether credentials or rights are the reason.
 func notAllowed(err error) bool {
 	for _, e := range []error{natsgo.ErrAuthorization, natsgo.ErrAuthExpired, natsgo.ErrAuthRevoked, natsgo.ErrPermissionViolation,
@@ -66,11 +71,12 @@ func notAllowed(err error) bool {
 
 // insecure reports whether the two sides do not agree about TLS.
 func insecure(err error) bool {
-	var alert tls.AlertError
+	var remote *net.OpError // which crypto/tls makes of an alert
 	var record tls.RecordHeaderError
 	var verify *tls.CertificateVerificationError
 	var host x509.HostnameError
 	var authority x509.UnknownAuthorityError
-	return errors.Is(err, natsgo.ErrSecureConnWanted) || errors.Is(err, natsgo.ErrSecureConnRequired) || errors.As(err, &alert) || errors.As(err, &record) ||
+	return errors.Is(err, natsgo.ErrTLS) || errors.Is(err, natsgo.ErrSecureConnWanted) || errors.Is(err, natsgo.ErrSecureConnRequired) || errors.As(err, &remote) && remote.Op == "remote error" ||
+		errors.As(err, &record) ||
 		errors.As(err, &verify) || errors.As(err, &host) || errors.As(err, &authority)
 }

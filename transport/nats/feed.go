@@ -62,6 +62,7 @@ type held struct {
 	f        *feed
 	seq      uint64 // in the stream
 	ack      string // subject
+	size     int    // bytes on the wire
 	until    time.Time
 	batch    *batch
 	live     bool // handed out and not settled
@@ -82,7 +83,7 @@ func (f *feed) prefetch() int {
 
 // want answers how many messages to ask for now, and counts them as asked.
 func (f *feed) want() int {
-	if f.dead || f.draining || f.again {
+	if f.dead || f.draining || f.again || f.s.waiting > mostWaiting {
 		return 0
 	}
 	target, have := f.prefetch(), f.asked+f.buf.len()
@@ -120,6 +121,7 @@ func (f *feed) add(h *held, a ackSubject) bool {
 	}
 	f.buf.push(h)
 	f.s.buffered++
+	f.s.waiting += h.size
 	return true
 }
 
@@ -136,6 +138,7 @@ func (f *feed) hand(n int, now time.Time, ds []*bus.Delivery) []*bus.Delivery {
 		} else {
 			h = f.buf.pop()
 			f.s.buffered--
+			f.s.waiting -= h.size
 			if f.s.kind == shared && !now.Before(h.until) { // by the time it is handled the server gives it to another
 				continue
 			}
@@ -206,6 +209,9 @@ func (f *feed) end() {
 	f.dead = true
 	f.s.held -= f.held
 	f.s.buffered -= f.buf.len()
+	for i := range f.buf.len() {
+		f.s.waiting -= (*f.buf.at(i)).size
+	}
 	f.held = 0
 	if f.lose != nil {
 		f.lose()

@@ -12,6 +12,13 @@ import (
 // heartbeat is how often the server says that a request for messages is still open, and how often that is checked.
 const heartbeat = 5 * time.Second
 
+// Messages may be large: a request asks for 4 MB, or two messages of the largest size, and nothing is asked for while
+// 32 MB wait here.
+const (
+	pullBytes   = 4 << 20
+	mostWaiting = 32 << 20
+)
+
 // A pull is a request for messages.
 type pull struct {
 	subject, reply string
@@ -41,8 +48,10 @@ func (ses *session) pullFor(f *feed, out []pull) []pull {
 // pull asks for messages. Requests stay open for 30 s.
 func (ses *session) pull(pulls []pull) {
 	for _, p := range pulls {
-		body := append(make([]byte, 0, 80), `{"batch":`...)
+		body := append(make([]byte, 0, 112), `{"batch":`...)
 		body = strconv.AppendInt(body, int64(p.n), 10)
+		body = append(body, `,"max_bytes":`...)
+		body = strconv.AppendInt(body, max(pullBytes, 2*ses.payload), 10)
 		body = append(body, `,"expires":30000000000,"idle_heartbeat":`...)
 		body = strconv.AppendInt(body, int64(heartbeat), 10)
 		body = append(body, '}')
@@ -95,7 +104,7 @@ func (ses *session) arrived(m *natsgo.Msg) {
 
 // decode makes a delivery of a message.
 func (s *source) decode(f *feed, a ackSubject, m *natsgo.Msg) *held {
-	h := &held{f: f, seq: a.seq, ack: m.Reply}
+	h := &held{f: f, seq: a.seq, ack: m.Reply, size: m.Size()}
 	h.delivery.Damaged = s.binding.Read(&h.delivery.Envelope, func(yield func(string, string) bool) {
 		for k, vs := range m.Header {
 			if sixfold.IsReservedHeader(k) && (k[0] == 'N' || k[0] == 'n') { // NATS's own

@@ -24,8 +24,10 @@ type session struct {
 	inbox string // requests of a feed are answered at <inbox>.m.<feed>, confirms of acknowledgements at <inbox>.a.<number>.<feed>
 	subs  []*natsgo.Subscription
 	lost  chan struct{} // closed when the connection is over
-	poke  chan struct{} // at most one token: lanes should be looked at
-	group []*party      // of an ordered group: one per topic
+
+	payload int64         // the server's limit
+	poke    chan struct{} // at most one token: lanes should be looked at
+	group   []*party      // of an ordered group: one per topic
 
 	once  sync.Once
 	cause error // why it is over; read after lost
@@ -101,7 +103,7 @@ func (s *source) connect(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	ses.nc = nc
+	ses.nc, ses.payload = nc, nc.MaxPayload()
 	if err := ses.begin(ctx); err != nil {
 		s.leave(ses)
 		ses.close()

@@ -35,6 +35,7 @@ type source struct {
 	batches  map[*batch]struct{}
 	held     int // handed out and not settled
 	buffered int // arrived and not handed out
+	waiting  int // bytes of these
 	turn     int // feed that has its turn
 	blocked  bool
 	closed   bool

@@ -63,6 +63,10 @@ func (t *Transport) declare(ctx context.Context, topic string) error {
 // declareOne answers the route of a topic, whose stream it makes where it is not there.
 func (t *Transport) declareOne(ctx context.Context, topic string) (*route, error) {
 	r, err := t.route(ctx, topic)
+	if errors.Is(err, bus.ErrUnroutable) { // perhaps by a look that is a moment old
+		t.routes.forget(topic)
+		r, err = t.route(ctx, topic)
+	}
 	if !errors.Is(err, bus.ErrUnroutable) {
 		return r, err
 	}

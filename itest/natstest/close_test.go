@@ -1,0 +1,85 @@
+package natstest
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/itest/servers"
+	"github.com/sixfold-go/sixfold/transport/nats"
+)
+
+func TestNothingIsLeftBehind(t *testing.T) {
+	child, err := servers.StartNATSProcess(t.Context(), nil) // so that its goroutines are not here
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer child.Close()
+	p := newProxy(t, child.URL())
+	before := goleak.IgnoreCurrent()
+	tr, err := nats.New(p.url(), fast(nats.Options{Topics: []string{"orders"}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, sub := range []bus.Subscription{group("orders", true), {Topics: []string{"orders"}, Group: "other"}, {Topics: []string{"orders"}}} {
+		src := subscribe(t, tr, sub)
+		sender := open(t, tr)
+		mustSend(t, sender, messages("orders", "a/1", "b/2")...)
+		receive(t, src, 2)
+		p.drop("source")
+		if sub.Group == "" {
+			sender.Close(t.Context()) // the others end with the transport
+			src.Close(t.Context())
+		}
+	}
+	if err := tr.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	p.cut() // what is left of the proxy's own
+	goleak.VerifyNone(t, before)
+}
+
+// The consumer of a copy goes with it.
+func TestAClosedCopyLeavesNoConsumer(t *testing.T) {
+	f := newFixture(t, nil)
+	src := subscribe(t, f.connect(t, f.url, nil), bus.Subscription{Topics: []string{"orders"}})
+	if err := src.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, js := f.raw(t)
+	stream, err := js.Stream(t.Context(), "orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range stream.ConsumerNames(t.Context()).Name() {
+		t.Errorf("consumer %s is left", name)
+	}
+}
+
+// Closing is bounded by its context also when the server is silent.
+func TestCloseWithASilentServer(t *testing.T) {
+	f := newFixture(t, nil)
+	p := newProxy(t, f.url)
+	tr := f.connect(t, p.url(), fast(nats.Options{}))
+	for _, ordered := range []bool{false, true} {
+		src := subscribe(t, tr, bus.Subscription{Topics: []string{"orders"}, Group: map[bool]string{false: "a", true: "b"}[ordered], Ordered: ordered})
+		mustSend(t, open(t, tr), messages("orders", "k/1")...)
+		receive(t, src, 1)
+		release := p.holdDown("source")
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		began := time.Now()
+		err := src.Close(ctx)
+		cancel()
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("ordered %v: Close took %v", ordered, took)
+		}
+		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("ordered %v: %v", ordered, err)
+		}
+		release()
+	}
+}

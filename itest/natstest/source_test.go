@@ -1,0 +1,431 @@
+package natstest
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/itest/servers"
+	"github.com/sixfold-go/sixfold/transport/nats"
+)
+
+// numbered makes n messages of one key.
+func numbered(topic, key string, n int) []bus.Outgoing {
+	texts := make([]string, n)
+	for i := range texts {
+		texts[i] = key + "/" + strconv.Itoa(i)
+	}
+	return messages(topic, texts...)
+}
+
+// firsts checks that the first arrivals of each key are numbered without a hole, from 0.
+type firsts map[string]int
+
+func (f firsts) add(t testing.TB, ds ...*bus.Delivery) {
+	t.Helper()
+	for _, d := range ds {
+		_, text, _ := strings.Cut(string(d.Body), "/")
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n > f[d.Key] {
+			t.Fatalf("of key %s %d came, and %d had not", d.Key, n, f[d.Key])
+		}
+		f[d.Key] = max(f[d.Key], n+1)
+	}
+}
+
+// An owner that was frozen past its lease has lost its lanes, and settles nothing. [StaleSettleRefused]
+// guarantees: R5, R7, K2
+func TestAFrozenOwner(t *testing.T) {
+	f := newFixture(t, nil)
+	p := newProxy(t, f.url)
+	frozen, other := f.connect(t, p.url(), fast(nats.Options{})), f.connect(t, f.url, fast(nats.Options{}))
+	sub := group("orders", true)
+	sub.MaxInFlight = 5
+	src := subscribe(t, frozen, sub)
+	mustSend(t, open(t, other), numbered("orders", "k", 20)...)
+	ds := receive(t, src, 5)
+	settle(t, src, ds[:2]...)
+	thaw := p.holdDown("source")
+	second := subscribe(t, other, sub)
+	seen := firsts{"k": 2}
+	for seen["k"] < 20 {
+		ds := receive(t, second, 1)
+		seen.add(t, ds...)
+		for _, d := range ds {
+			if n := string(d.Body); (n == "k/2" || n == "k/4") && !d.Redelivered {
+				t.Errorf("%s was with the frozen owner and says Redelivered=false", n)
+			}
+		}
+		settle(t, second, ds...)
+	}
+	thaw()
+	<-ds[4].Owned.Done()
+	for _, err := range trySettle(t, src, false, ds[2:]...) {
+		if !errors.Is(err, bus.ErrLost) {
+			t.Errorf("the frozen owner settles: %v", err)
+		}
+	}
+}
+
+// Whatever step of a take-over an owner dies after, the next one goes on where it has to. [TwoDeathsKeepOrder]
+// guarantees: K2, I8
+func TestDeathsAtAnyStep(t *testing.T) {
+	f := newFixture(t, nil)
+	steady := f.connect(t, f.url, fast(nats.Options{}))
+	sub := group("orders", true)
+	sub.MaxInFlight = 8
+	if err := steady.Declare(t.Context(), "orders"); err != nil {
+		t.Fatal(err)
+	}
+	keys := []string{"a", "b", "c"}
+	const each = 60
+	for i := range each {
+		for _, k := range keys {
+			mustSend(t, open(t, steady), messages("orders", k+"/"+strconv.Itoa(i))...)
+		}
+	}
+	seen := firsts{}
+	for n := range 25 {
+		p := newProxy(t, f.url)
+		o := fast(nats.Options{})
+		o.Lease = 300 * time.Millisecond
+		src := subscribe(t, f.connect(t, p.url(), o), sub)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(n%13)*60*time.Millisecond)
+		ds, _ := src.Receive(ctx, 4)
+		cancel()
+		seen.add(t, ds...)
+		if len(ds) > 0 {
+			trySettle(t, src, false, ds[0])
+		}
+		p.cut()
+	}
+	src := subscribe(t, steady, sub)
+	for seen["a"] < each || seen["b"] < each || seen["c"] < each {
+		ds := receive(t, src, 1)
+		seen.add(t, ds...)
+		settle(t, src, ds...)
+	}
+	_, js := f.raw(t)
+	stream, err := js.Stream(t.Context(), "orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lanes := map[string]int{}
+	for name := range stream.ConsumerNames(t.Context()).Name() {
+		lanes[name[:strings.LastIndexByte(name, '~')]]++
+	}
+	for lane, n := range lanes {
+		if n > 2 { // the newest, and one whose end is written with the next take-over
+			t.Errorf("lane %s has %d durables", lane, n)
+		}
+	}
+}
+
+// A planned stop gives back what is open, and nothing that was settled comes again, in whatever order that was.
+// guarantees: R2, K2
+func TestAPlannedStopRepeatsNothing(t *testing.T) {
+	f := newFixture(t, nil)
+	o := fast(nats.Options{})
+	o.Lanes = 1
+	tr := f.connect(t, f.url, o)
+	sub := group("orders", true)
+	sub.MaxInFlight = 6
+	src := subscribe(t, tr, sub)
+	mustSend(t, open(t, tr), messages("orders", "a/0", "b/0", "c/0", "d/0", "e/0", "f/0", "g/0", "h/0")...)
+	ds := receive(t, src, 6)
+	settle(t, src, ds[1], ds[4], ds[5])
+	if err := src.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	src = subscribe(t, tr, sub)
+	got := receive(t, src, 5)
+	if want := []string{"a/0", "c/0", "d/0", "g/0", "h/0"}; !slices.Equal(bodies(got), want) {
+		t.Errorf("got %v, want %v", bodies(got), want)
+	}
+	for i, d := range got {
+		if d.Redelivered != (i < 3) {
+			t.Errorf("%s: Redelivered=%v", d.Body, d.Redelivered)
+		}
+	}
+	settle(t, src, got[0], got[2])
+	src.Close(t.Context())
+	src = subscribe(t, tr, sub)
+	if got, want := bodies(receive(t, src, 3)), []string{"c/0", "g/0", "h/0"}; !slices.Equal(got, want) {
+		t.Errorf("after the second stop: %v, want %v", got, want)
+	}
+}
+
+// Members come and go in order while messages flow: nothing comes twice, and each key stays in order.
+// guarantees: R2, K2
+func TestRebalanceRepeatsNothing(t *testing.T) {
+	f := newFixture(t, nil)
+	tr := f.connect(t, f.url, fast(nats.Options{Topics: []string{"orders"}}))
+	sub := group("orders", true)
+	sub.MaxInFlight = 30
+	sender := open(t, tr)
+	const keys, each = 40, 30
+	type arrival struct{ key, body string }
+	arrivals := make(chan arrival, keys*each*2)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	work := func(tr bus.Transport) (stop func()) {
+		src := subscribe(t, tr, sub)
+		mine, end := context.WithCancel(ctx)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for {
+				ds, err := src.Receive(mine, 10)
+				if err != nil {
+					return
+				}
+				for _, d := range ds {
+					arrivals <- arrival{d.Key, string(d.Body)}
+				}
+				if err := errors.Join(trySettle(t, src, false, ds...)...); err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+		return func() { end(); <-done; src.Close(context.Background()) }
+	}
+	stopFirst := work(tr)
+	var stops []func()
+	for i := range each {
+		texts := make([]string, keys)
+		for k := range texts {
+			texts[k] = "key-" + strconv.Itoa(k) + "/" + strconv.Itoa(i)
+		}
+		mustSend(t, sender, messages("orders", texts...)...)
+		switch i {
+		case 5, 10:
+			stops = append(stops, work(f.connect(t, f.url, fast(nats.Options{}))))
+		case 15:
+			stopFirst()
+		case 20:
+			stops[0]()
+		}
+	}
+	next := map[string]int{}
+	for range keys * each {
+		select {
+		case a := <-arrivals:
+			_, n, _ := strings.Cut(a.body, "/")
+			if n != strconv.Itoa(next[a.key]) {
+				t.Fatalf("of %s %s came, not %d", a.key, a.body, next[a.key])
+			}
+			next[a.key]++
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%v came", next)
+		}
+	}
+	stops[1]()
+}
+
+// The server stops and starts while members work.
+// guarantees: R7, K2
+func TestAServerThatStartsAgain(t *testing.T) {
+	for _, ordered := range []bool{false, true} {
+		t.Run("ordered="+strconv.FormatBool(ordered), func(t *testing.T) {
+			f := newFixture(t, nil)
+			tr := f.connect(t, f.url, fast(nats.Options{}))
+			sub := group("orders", ordered)
+			sub.MaxInFlight = 10
+			src := subscribe(t, tr, sub)
+			all := subscribe(t, tr, bus.Subscription{Topics: []string{"orders"}})
+			mustSend(t, open(t, tr), numbered("orders", "k", 10)...)
+			ds := receive(t, src, 3)
+			settle(t, src, ds[0])
+			copies := receive(t, all, 10)
+			f.server.Stop()
+			<-ds[1].Owned.Done()
+			if errs := trySettle(t, src, false, ds[1]); !errors.Is(errs[0], bus.ErrLost) {
+				t.Errorf("settle while the server is away: %v", errs[0])
+			}
+			if err := f.server.Start(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			settle(t, all, copies...) // they stayed ours
+			mustSend(t, open(t, tr), messages("orders", "k/10")...)
+			got := map[string]bool{string(ds[0].Body): true}
+			seen := firsts{"k": 1}
+			for len(got) < 11 {
+				ds := receive(t, src, 1)
+				if ordered {
+					seen.add(t, ds...)
+				}
+				for _, d := range ds {
+					got[string(d.Body)] = true
+				}
+				settle(t, src, ds...)
+			}
+			if d := receive(t, all, 1); string(d[0].Body) != "k/10" || len(d) != 1 {
+				t.Errorf("the copy goes on with %v", bodies(d))
+			}
+		})
+	}
+}
+
+// What is on its way to a consumer is bounded in bytes as well, so that the server does not cut one off that reads slowly.
+func TestASlowConsumer(t *testing.T) {
+	f := newFixture(t, &servers.NATSOptions{Configure: func(o *server.Options) { o.MaxPending = 8 << 20 }})
+	p := newProxy(t, f.url)
+	o := fast(nats.Options{})
+	o.Lanes, o.Lease = 1, time.Minute
+	tr := f.connect(t, p.url(), o)
+	sub := group("orders", true)
+	sub.MaxInFlight = 2000
+	src := subscribe(t, tr, sub)
+	sender := open(t, f.connect(t, f.url, nil))
+	const n = 100
+	batch := numbered("orders", "k", n)
+	for i := range batch {
+		batch[i].Headers = map[string]string{"n": string(batch[i].Body)}
+		batch[i].Body = make([]byte, 200<<10)
+	}
+	mustSend(t, sender, batch[0])
+	settle(t, src, receive(t, src, 1)...)
+	release := p.holdDown("source")
+	mustSend(t, sender, batch[1:]...)
+	release()
+	for next := 1; next < n; {
+		ds := receive(t, src, 1)
+		for _, d := range ds {
+			if d.Headers["n"] != "k/"+strconv.Itoa(next) {
+				t.Fatalf("%s came, not %d", d.Headers["n"], next)
+			}
+			next++
+		}
+		settle(t, src, ds...)
+	}
+	if n := f.server.Server().NumSlowConsumers(); n > 0 {
+		t.Errorf("the server cut off %d connections that were too slow", n)
+	}
+}
+
+func TestGroupsThatDoNotAgree(t *testing.T) {
+	f := newFixture(t, nil)
+	tr := f.connect(t, f.url, fast(nats.Options{}))
+	subscribe(t, tr, group("a", false))
+	if _, err := tr.Subscribe(t.Context(), group("a", true)); !errors.Is(err, bus.ErrRefused) || !strings.Contains(err.Error(), "consumer rm") {
+		t.Errorf("with order behind without: %v", err)
+	}
+	src := subscribe(t, tr, group("b", true))
+	mustSend(t, open(t, tr), messages("b", "k/1")...)
+	receive(t, src, 1)
+	if _, err := tr.Subscribe(t.Context(), group("b", false)); !errors.Is(err, bus.ErrRefused) || !strings.Contains(err.Error(), "in order") {
+		t.Errorf("without order behind with: %v", err)
+	}
+	for _, s := range []bus.Subscription{{}, {Topics: []string{"a b"}}, {Topics: []string{"a..b"}}, {Topics: []string{"$JS"}}, {Topics: []string{"a", "a"}}, {Topics: []string{"a"}, MaxInFlight: -1}} {
+		if _, err := tr.Subscribe(t.Context(), s); !errors.Is(err, bus.ErrRefused) {
+			t.Errorf("%+v: %v", s, err)
+		}
+	}
+}
+
+// A group that comes late gets everything, unless it asks for what is new.
+func TestWhereAGroupBegins(t *testing.T) {
+	for _, ordered := range []bool{false, true} {
+		for _, fresh := range []bool{false, true} {
+			f := newFixture(t, nil)
+			tr := f.connect(t, f.url, fast(nats.Options{Topics: []string{"orders"}, StartNew: fresh}))
+			sender := open(t, tr)
+			mustSend(t, sender, messages("orders", "k/old")...)
+			src := subscribe(t, tr, group("orders", ordered))
+			mustSend(t, sender, messages("orders", "k/new")...)
+			want := "k/old"
+			if fresh {
+				want = "k/new"
+			}
+			if got := receive(t, src, 1); string(got[0].Body) != want {
+				t.Errorf("ordered %v, StartNew %v: begins with %s", ordered, fresh, got[0].Body)
+			}
+		}
+	}
+}
+
+func TestRequiredStreams(t *testing.T) {
+	f := newFixture(t, nil)
+	_, js := f.raw(t)
+	tr := f.connect(t, f.url, fast(nats.Options{Require: true}))
+	if _, err := tr.Subscribe(t.Context(), group("orders", true)); !errors.Is(err, bus.ErrRefused) || !strings.Contains(err.Error(), "nats stream add orders") {
+		t.Errorf("without the stream: %v", err)
+	}
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "mine", Subjects: []string{"orders.*", "other.*"}, Metadata: map[string]string{"sixfold-lanes": "4"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tr.Subscribe(t.Context(), group("orders", true)); !errors.Is(err, bus.ErrRefused) || !strings.Contains(err.Error(), "nats kv add sixfold-leases") {
+		t.Errorf("without the bucket: %v", err)
+	}
+	if _, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "sixfold-leases"}); err != nil {
+		t.Fatal(err)
+	}
+	sub := group("orders", true)
+	sub.Topics = append(sub.Topics, "other")
+	src := subscribe(t, tr, sub)
+	mustSend(t, open(t, tr), append(messages("orders", "k/1"), messages("other", "k/2")...)...)
+	if got := bodies(receive(t, src, 2)); !slices.Contains(got, "k/1") || !slices.Contains(got, "k/2") {
+		t.Errorf("got %v", got)
+	}
+	if info, err := js.Stream(t.Context(), "orders-dead"); err == nil {
+		t.Errorf("stream %s was created", info.CachedInfo().Config.Name)
+	}
+}
+
+// The lane of one topic is no other topic.
+func TestATopicIsNoLane(t *testing.T) {
+	f := newFixture(t, nil)
+	tr := f.connect(t, f.url, &nats.Options{Topics: []string{"orders"}})
+	if errs := send(t, open(t, tr), messages("orders.5", "k/1")...); !errors.Is(errs[0], bus.ErrUnroutable) {
+		t.Errorf("the subject of a lane was taken for a topic: %v", errs[0])
+	}
+	if err := tr.Declare(t.Context(), "orders.5"); err != nil {
+		t.Fatal(err)
+	}
+	src, sub := subscribe(t, tr, group("orders.5", false)), open(t, tr)
+	mustSend(t, sub, messages("orders.5", "k/1")...)
+	if d := receive(t, src, 1); d[0].Topic != "orders.5" {
+		t.Errorf("it arrived on %s", d[0].Topic)
+	}
+}
+
+// A durable that is deleted under its members is made anew.
+func TestAConsumerThatIsDeleted(t *testing.T) {
+	for _, ordered := range []bool{false, true} {
+		f := newFixture(t, nil)
+		tr := f.connect(t, f.url, fast(nats.Options{}))
+		src := subscribe(t, tr, group("orders", ordered))
+		mustSend(t, open(t, tr), messages("orders", "k/1")...)
+		ds := receive(t, src, 1)
+		settle(t, src, ds...)
+		_, js := f.raw(t)
+		stream, err := js.Stream(t.Context(), "orders")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name := range stream.ConsumerNames(t.Context()).Name() {
+			if err := js.DeleteConsumer(t.Context(), "orders", name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		mustSend(t, open(t, tr), messages("orders", "k/2")...)
+		for {
+			ds := receive(t, src, 1)
+			if string(ds[len(ds)-1].Body) == "k/2" {
+				break
+			}
+			trySettle(t, src, false, ds...)
+		}
+	}
+}
