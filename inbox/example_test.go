@@ -29,7 +29,7 @@ func ExampleOn() {
 			return nil, err
 		}
 		return bus.NewConsumer(broker, bus.Subscription{Topics: []string{"orders"}, Group: "shipping", Ordered: true},
-			&bus.Options{Inbox: in},
+			nil,
 			inbox.On(in, func(ctx context.Context, tx *sql.Tx, m OrderPlaced) error {
 				_, err := tx.ExecContext(ctx, "INSERT INTO shipments (order_id) VALUES (?)", m.OrderID)
 				return err

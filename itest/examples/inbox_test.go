@@ -23,7 +23,7 @@ func shipping(db sqltx.DB[*sql.Tx], st *store.Store, broker bus.Transport, hooks
 		return nil, err
 	}
 	return bus.NewConsumer(broker, bus.Subscription{Topics: []string{"orders"}, Group: "shipping", Ordered: true},
-		&bus.Options{Inbox: in, Concurrency: 32, Hooks: hooks},
+		&bus.Options{Concurrency: 32, Hooks: hooks},
 		inbox.On(in, func(ctx context.Context, tx *sql.Tx, m OrderPlaced) error {
 			_, err := tx.ExecContext(ctx, "INSERT INTO shipments (order_id) VALUES (?)", m.OrderID)
 			return err
@@ -93,7 +93,7 @@ func Example_batch() {
 
 	done := make(chan string, 4)
 	consumer, err := bus.NewConsumer(local, bus.Subscription{Group: "shipping", Ordered: true},
-		&bus.Options{Inbox: in, Hooks: bus.Hooks{
+		&bus.Options{Hooks: bus.Hooks{
 			Handled: func(d *bus.Delivery, attempt int, took time.Duration, err error) {
 				if err == nil {
 					done <- d.Key
@@ -132,13 +132,13 @@ func Example_chain() {
 	local, err := outbox.NewLocal(st.Outbox(), db, nil)
 	must(err)
 
-	payments, err := bus.NewConsumer(local, bus.Subscription{Group: "payments", Ordered: true}, &bus.Options{Inbox: in},
+	payments, err := bus.NewConsumer(local, bus.Subscription{Group: "payments", Ordered: true}, nil,
 		inbox.On(in, func(ctx context.Context, tx *sql.Tx, m OrderPlaced) error {
 			_, err := box.Publish(ctx, sqltx.Std(tx), ChargeCard{OrderID: m.OrderID, Cents: 1999})
 			return err
 		}))
 	must(err)
-	bank, err := bus.NewConsumer(local, bus.Subscription{Group: "bank", Ordered: true}, &bus.Options{Inbox: in},
+	bank, err := bus.NewConsumer(local, bus.Subscription{Group: "bank", Ordered: true}, nil,
 		inbox.On(in, func(ctx context.Context, tx *sql.Tx, m ChargeCard) error {
 			env := sixfold.InfoFrom(ctx).Envelope
 			fmt.Println("charge", m.Cents, "for", m.OrderID, "caused by another message:", env.CausationID != "" && env.CausationID != env.ID)
@@ -164,12 +164,12 @@ func Example_localDead() {
 	local, err := outbox.NewLocal(st.Outbox(), db, nil)
 	must(err)
 
-	shipping, err := bus.NewConsumer(local, bus.Subscription{Group: "shipping"}, &bus.Options{Inbox: in},
+	shipping, err := bus.NewConsumer(local, bus.Subscription{Group: "shipping"}, nil,
 		inbox.On(in, func(ctx context.Context, tx *sql.Tx, m OrderPlaced) error {
 			return sixfold.Permanent(errors.New("there is no such order"))
 		}))
 	must(err)
-	morgue, err := bus.NewConsumer(local, bus.Subscription{Group: "shipping.dead"}, &bus.Options{Inbox: in},
+	morgue, err := bus.NewConsumer(local, bus.Subscription{Group: "shipping.dead"}, nil,
 		inbox.On(in, func(ctx context.Context, tx *sql.Tx, m OrderPlaced) error {
 			env := sixfold.InfoFrom(ctx).Envelope
 			fmt.Println(m.OrderID, env.Headers[bus.DeadReason], env.Headers[bus.DeadError])

@@ -41,7 +41,7 @@ func shippingWithPgx(ctx context.Context, pool *pgxpool.Pool, st *store.Store, b
 		return err
 	}
 	shipping, err := bus.NewConsumer(broker, bus.Subscription{Topics: []string{"orders"}, Group: "shipping", Ordered: true},
-		&bus.Options{Inbox: in},
+		nil,
 		inbox.On(in, func(ctx context.Context, tx pgx.Tx, m OrderPlaced) error {
 			_, err := tx.Exec(ctx, "INSERT INTO shipments (order_id) VALUES ($1)", m.OrderID)
 			return err

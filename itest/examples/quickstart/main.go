@@ -84,7 +84,7 @@ func run(ctx context.Context, file string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	shipping, err := bus.NewConsumer(local, bus.Subscription{Group: "shipping", Ordered: true}, &bus.Options{Inbox: in},
+	shipping, err := bus.NewConsumer(local, bus.Subscription{Group: "shipping", Ordered: true}, nil,
 		inbox.On(in, func(ctx context.Context, tx *sql.Tx, m OrderPlaced) error {
 			_, err := tx.ExecContext(ctx, "INSERT INTO shipments (order_id) VALUES (?)", m.OrderID)
 			fmt.Fprintln(out, "shipped", m.OrderID)
