@@ -341,3 +341,33 @@ func TestInboxOfRoutesIsTheConsumers(t *testing.T) {
 		}
 	}
 }
+
+// A suspect whose lease is lost while it runs has not crashed the process: the count is taken back, or an overloaded
+// machine would turn messages into dead letters. guarantees: I8
+func TestLostLeaseCostsSuspectsNoAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		b := &box{attempts: map[string]int{}}
+		c := f.consumer(t, &bus.Options{Inbox: b}, raw(func(ctx context.Context, _ *sixfold.Envelope) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}))
+		stop := start(t, c)
+		d := again(msg("s1", "k"))
+		owned, lose := context.WithCancel(t.Context())
+		d.Owned = owned
+		f.deliver(d)
+		synctest.Wait()
+		if len(b.calls) != 1 {
+			t.Fatalf("counted: %v", b.calls)
+		}
+		lose()
+		synctest.Wait()
+		if len(b.forgot) != 1 || b.forgot[0] != "s1" {
+			t.Errorf("taken back: %v, want s1", b.forgot)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}

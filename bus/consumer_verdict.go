@@ -100,10 +100,12 @@ func (r *run) attempt(it *item) verdict {
 	h.one[0] = it.d
 	h.begin(r, h.one[:], it.attempts+1)
 	err := r.call(h, it)
-	if err == nil && it.counted && it.d.Claims != nil && !it.lost() {
-		r.forget(it) // its record is the row that is gone, not the inbox's
+	v := r.judge(it, err)
+	if it.counted && (v.fate == released || v.fate == done && (it.lost() || it.d.Claims != nil)) {
+		// Released or lost: its run ended alive and by nobody's fault. Handled by a claim: its record is the row that is gone.
+		r.forget(it)
 	}
-	return r.judge(it, err)
+	return v
 }
 
 // count enters one more attempt of a suspect durably, before it runs. run is false when it must not run. Without an
@@ -118,6 +120,9 @@ func (r *run) count(it *item) (v verdict, run bool) {
 		}
 		switch {
 		case it.lost():
+			if err == nil {
+				r.forget(it) // it was counted and did not run
+			}
 			return verdict{fate: done}, false
 		case err != nil:
 			r.suspects.begin(err)
