@@ -160,15 +160,19 @@ func (r *run) persist(it *item, o *obituary) error {
 // forget drops the counted attempts of a message: of a dead letter, so that a redriven copy begins anew, and of a run that
 // ended with the process alive and by nobody's fault. The retention of the inbox sees to those that it misses.
 func (r *run) forget(it *item) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.handlers), forgetFor)
+	limit := forgetFor
+	if r.drained.Load() {
+		limit = grace
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.handlers), limit)
 	defer cancel()
 	if err := r.c.o.Inbox.Forget(ctx, r.c.s.Group, []*Delivery{it.d}); err != nil {
 		r.c.noteError(fmt.Errorf("bus: forget the attempts of a message: %w", err))
 	}
 }
 
-// forgetFor bounds forget, which also runs when the drain limit is over.
-const forgetFor = 200 * time.Millisecond
+// forgetFor bounds forget: a lease is lost when the database is slow, and that is when an attempt must be taken back.
+const forgetFor = 10 * time.Second
 
 // abandon leaves what h holds to the source, which gives it back when it is closed. The lane is locked.
 func (l *lane) abandon(h *hold) {
