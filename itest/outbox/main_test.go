@@ -56,7 +56,12 @@ type world struct {
 
 func newWorld(t *testing.T, opts *store.Options) *world {
 	t.Helper()
-	w := &world{T: t, dsn: servers.Postgres(t).Database(t), came: make(chan struct{}, 1)}
+	return newWorldOn(t, servers.Postgres(t), opts)
+}
+
+func newWorldOn(t *testing.T, server *servers.PostgresServer, opts *store.Options) *world {
+	t.Helper()
+	w := &world{T: t, dsn: server.Database(t), came: make(chan struct{}, 1)}
 	w.pool = connect(t, w.dsn)
 	w.db = sqltx.PgxDB(w.pool)
 	var err error

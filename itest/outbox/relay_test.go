@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/sixfold-go/sixfold"
+	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/outbox"
 	"github.com/sixfold-go/sixfold/sqltx"
 )
@@ -230,7 +231,9 @@ func TestPreparedTransactionFillsItsGap(t *testing.T) {
 			exec("PREPARE TRANSACTION " + name)
 			pub("a0")
 		} else {
-			pub("b0")
+			for start, j := time.Now(), 0; time.Since(start) < 100*time.Millisecond; j++ { // the lock list is taken now and then
+				pub(fmt.Sprint("b", j))
+			}
 			exec("PREPARE TRANSACTION " + name)
 		}
 		for j := range 30 { // many look-ups while it is prepared
@@ -246,6 +249,43 @@ func TestPreparedTransactionFillsItsGap(t *testing.T) {
 			}
 			return n == i+1
 		})
+	}
+}
+
+// A restart of the server gives a prepared transaction another name among the locks. guarantees: R3 [GapClosedTooEarly]
+func TestPreparedTransactionThroughARestart(t *testing.T) {
+	server := servers.PrivatePostgres(t, nil)
+	w := newWorldOn(t, server, nil)
+	w.relay(outbox.RelayOptions{Lease: time.Minute, Sweep: time.Hour})
+	conn, err := pgx.Connect(t.Context(), w.dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	for _, q := range []string{"BEGIN", "SELECT sixfold.publish('messages', 'test.message', '{\"Text\":\"prepared\"}'::bytea, 'k')"} {
+		if _, err := conn.Exec(t.Context(), q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := 0
+	some := func() {
+		t.Helper()
+		for start := time.Now(); time.Since(start) < 200*time.Millisecond; n++ { // the lock list is taken now and then
+			w.publish(message{"x", fmt.Sprint(n)})
+			w.untilCount(n + 1)
+		}
+	}
+	some()
+	if _, err := conn.Exec(t.Context(), "PREPARE TRANSACTION 'p'"); err != nil {
+		t.Fatal(err)
+	}
+	server.Restart(t, servers.Fast)
+	w.poll("the server is back", func() bool { return w.pool.Ping(t.Context()) == nil })
+	some()
+	w.exec("COMMIT PREPARED 'p'")
+	w.untilCount(n + 1)
+	if last := w.all()[n]; text(&last) != "prepared" {
+		t.Errorf("the last is %s", text(&last))
 	}
 }
 
