@@ -185,16 +185,17 @@ func TestRebalanceRepeatsNothing(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
+			var handled []*bus.Delivery // settled one batch later, so that lanes change hands while something is held
 			for {
 				ds, err := src.Receive(mine, 10)
-				if err != nil {
-					return
-				}
 				for _, d := range ds {
 					arrivals <- arrival{d.Key, string(d.Body)}
 				}
-				if err := errors.Join(trySettle(t, src, false, ds...)...); err != nil {
+				if err := errors.Join(trySettle(t, src, false, handled...)...); err != nil {
 					t.Error(err)
+				}
+				if handled = ds; err != nil {
+					return
 				}
 			}
 		}()
@@ -231,6 +232,68 @@ func TestRebalanceRepeatsNothing(t *testing.T) {
 		}
 	}
 	stops[1]()
+}
+
+// Settle answers nil when the server has confirmed, and not before.
+// guarantees: R2
+func TestSettleWaitsForTheServer(t *testing.T) {
+	for _, ordered := range []bool{false, true} {
+		f := newFixture(t, nil)
+		p := newProxy(t, f.url)
+		tr := f.connect(t, p.url(), nil)
+		src := subscribe(t, tr, group("orders", ordered))
+		mustSend(t, open(t, tr), messages("orders", "k/1")...)
+		d := receive(t, src, 1)[0]
+		release := p.holdDown("source")
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		errs := src.Settle(ctx, []bus.Settlement{{Delivery: d}})
+		cancel()
+		release()
+		if !errors.Is(errs[0], context.DeadlineExceeded) {
+			t.Errorf("ordered %v: without a confirm Settle answered %v", ordered, errs[0])
+		}
+	}
+}
+
+// A planned stop does not leave others waiting for AckWait, neither for what was handed out nor for what was on its way.
+// guarantees: R2
+func TestCloseGivesBackAtOnce(t *testing.T) {
+	f := newFixture(t, nil)
+	tr := f.connect(t, f.url, &nats.Options{AckWait: time.Hour})
+	sub := group("orders", false)
+	sub.MaxInFlight = 5
+	src := subscribe(t, tr, sub)
+	mustSend(t, open(t, tr), numbered("orders", "k", 30)...)
+	ds := receive(t, src, 5)
+	settle(t, src, ds[:2]...)
+	if err := src.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	sub.MaxInFlight = 100
+	receive(t, subscribe(t, tr, sub), 28)
+}
+
+// What is not extended is no longer ours when the server may give it to another.
+// guarantees: I8
+func TestWhatIsNotExtendedIsLost(t *testing.T) {
+	f := newFixture(t, nil)
+	tr := f.connect(t, f.url, &nats.Options{AckWait: 500 * time.Millisecond})
+	src := subscribe(t, tr, group("orders", false))
+	mustSend(t, open(t, tr), messages("orders", "k/1", "k/2")...)
+	ds := receive(t, src, 2)
+	settle(t, src, ds[0])
+	<-ds[1].Owned.Done()
+	if err := src.Extend(t.Context(), ds[1:]); !errors.Is(err, bus.ErrLost) {
+		t.Errorf("extend: %v", err)
+	}
+	again := receive(t, src, 1)
+	if errs := trySettle(t, src, false, ds[1]); !errors.Is(errs[0], bus.ErrLost) {
+		t.Errorf("settle: %v", errs[0])
+	}
+	if len(again) != 1 || string(again[0].Body) != "k/2" || !again[0].Redelivered {
+		t.Errorf("again came %v, Redelivered=%v", bodies(again), again[0].Redelivered)
+	}
+	settle(t, src, again...)
 }
 
 // The server stops and starts while members work.
