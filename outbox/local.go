@@ -57,7 +57,7 @@ func NewLocal(st Store, db sqltx.Runner, opts *LocalOptions) (*Local, error) {
 		errs = append(errs, fmt.Errorf("outbox: local: %w", d.Err()))
 	}
 	o := RelayOptions{Lease: l.opts.Lease, Batch: l.opts.Batch, Poll: l.opts.Poll, Sweep: l.opts.Sweep, Logger: l.opts.Logger}
-	errs = append(errs, o.defaults())
+	errs = append(errs, o.defaults("local"))
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}

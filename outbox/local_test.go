@@ -306,7 +306,7 @@ func TestLocalSubscribeRefuses(t *testing.T) {
 		st outbox.Store
 		db sqltx.Runner
 	}{{nil, nil}, {outbox.NewFakeDB(), nil}, {outbox.NewFakeDB(), sqltx.StdDB(nil)}} {
-		if _, err := outbox.NewLocal(c.st, c.db, &outbox.LocalOptions{Lease: time.Millisecond}); !errors.Is(err, sqltx.ErrNoDB) || !strings.Contains(err.Error(), "Lease") {
+		if _, err := outbox.NewLocal(c.st, c.db, &outbox.LocalOptions{Lease: time.Millisecond}); !errors.Is(err, sqltx.ErrNoDB) || !strings.Contains(err.Error(), "outbox: local: Lease is 1ms") {
 			t.Error(err)
 		}
 	}

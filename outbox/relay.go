@@ -79,17 +79,20 @@ func NewRelay(st Store, t bus.Transport, opts *RelayOptions) (*Relay, error) {
 	if transports == nil {
 		transports = map[string]bus.Transport{}
 	}
+	var errs []error
 	if t != nil {
+		if transports[""] != nil {
+			errs = append(errs, errors.New(`outbox: relay: there are two transports called ""; leave one of NewRelay's own and RelayOptions.Transports[""] out`))
+		}
 		transports[""] = t
 	}
-	var errs []error
 	if st == nil {
 		errs = append(errs, errors.New("outbox: relay: the store is nil; pass store.Postgres(…).Outbox() or that of another database"))
 	}
 	if len(transports) == 0 {
 		errs = append(errs, errors.New("outbox: relay: there is no transport; pass one, or RelayOptions.Transports"))
 	}
-	errs = append(errs, o.defaults())
+	errs = append(errs, o.defaults("relay"))
 	for _, class := range slices.Sorted(maps.Keys(transports)) {
 		errs = append(errs, checkClass(class))
 		t := transports[class]
@@ -110,14 +113,15 @@ func NewRelay(st Store, t bus.Transport, opts *RelayOptions) (*Relay, error) {
 	return r, nil
 }
 
-func (o *RelayOptions) defaults() error {
+// defaults fills o in and names everything that is wrong with it; what is whose options they are.
+func (o *RelayOptions) defaults(what string) error {
 	var errs []error
 	duration := func(name string, d *time.Duration, def, least time.Duration) {
 		if *d == 0 {
 			*d = def
 		}
 		if *d < least {
-			errs = append(errs, fmt.Errorf("outbox: relay: %s is %v; give at least %v, or 0 for %v", name, *d, least, def))
+			errs = append(errs, fmt.Errorf("outbox: %s: %s is %v; give at least %v, or 0 for %v", what, name, *d, least, def))
 		}
 	}
 	count := func(name string, n *int, def, most int) {
@@ -125,7 +129,7 @@ func (o *RelayOptions) defaults() error {
 			*n = def
 		}
 		if *n < 1 || *n > most {
-			errs = append(errs, fmt.Errorf("outbox: relay: %s is %d; give 1 to %d, or 0 for %d", name, *n, most, def))
+			errs = append(errs, fmt.Errorf("outbox: %s: %s is %d; give 1 to %d, or 0 for %d", what, name, *n, most, def))
 		}
 	}
 	duration("Lease", &o.Lease, 10*time.Second, 200*time.Millisecond)

@@ -269,6 +269,7 @@ func TestNewRelayRefuses(t *testing.T) {
 		"nothing":          {nil, nil, outbox.RelayOptions{}, []string{"the store is nil", "there is no transport"}},
 		"no confirms":      {db, &outbox.FakeBroker{NoConfirm: true}, outbox.RelayOptions{}, []string{"does not confirm"}},
 		"a nil transport":  {db, nil, outbox.RelayOptions{Transports: map[string]bus.Transport{"a": nil}}, []string{`transport "a" is nil`}},
+		"two defaults":     {db, &outbox.FakeBroker{}, outbox.RelayOptions{Transports: map[string]bus.Transport{"": &outbox.FakeBroker{}}}, []string{`two transports called ""`}},
 		"a bad name":       {db, nil, outbox.RelayOptions{Transports: map[string]bus.Transport{"a b": &outbox.FakeBroker{}}}, []string{`name "a b"`}},
 		"lease":            {db, &outbox.FakeBroker{}, outbox.RelayOptions{Lease: time.Millisecond}, []string{"Lease is 1ms", "at least 200ms"}},
 		"negative":         {db, &outbox.FakeBroker{}, outbox.RelayOptions{Batch: -1, MaxInFlight: -5, Poll: -1, Sweep: -1, DrainTimeout: -1}, []string{"Batch is -1", "MaxInFlight is -5", "Poll is -1ns", "Sweep is -1ns", "DrainTimeout is -1ns"}},
