@@ -101,9 +101,13 @@ func (r *run) attempt(it *item) verdict {
 	h.begin(r, h.one[:], it.attempts+1)
 	err := r.call(h, it)
 	v := r.judge(it, err)
-	if it.counted && (v.fate == released || v.fate == done && (it.lost() || it.d.Claims != nil)) {
-		// Released or lost: its run ended alive and by nobody's fault. Handled by a claim: its record is the row that is gone.
-		r.forget(it)
+	passed := v.fate == again && it.paid // it waits for an outage to end, and other suspects run meanwhile
+	if it.counted && (passed || v.fate == released || v.fate == done && (it.lost() || it.d.Claims != nil)) {
+		// Passed, released or lost: its run ended alive and by nobody's fault. Handled by a claim: its record is the row
+		// that is gone.
+		if r.forget(it) {
+			it.counted, it.paid = false, false
+		}
 	}
 	return v
 }

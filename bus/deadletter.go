@@ -159,7 +159,7 @@ func (r *run) persist(it *item, o *obituary) error {
 
 // forget drops the counted attempts of a message: of a dead letter, so that a redriven copy begins anew, and of a run that
 // ended with the process alive and by nobody's fault. The retention of the inbox sees to those that it misses.
-func (r *run) forget(it *item) {
+func (r *run) forget(it *item) bool {
 	limit := forgetFor
 	if r.drained.Load() {
 		limit = grace
@@ -168,7 +168,9 @@ func (r *run) forget(it *item) {
 	defer cancel()
 	if err := r.c.o.Inbox.Forget(ctx, r.c.s.Group, []*Delivery{it.d}); err != nil {
 		r.c.noteError(fmt.Errorf("bus: forget the attempts of a message: %w", err))
+		return false
 	}
+	return true
 }
 
 // forgetFor bounds forget: a lease is lost when the database is slow, and that is when an attempt must be taken back.
