@@ -35,7 +35,7 @@ func scenarios() []scenario {
 			[]planted.Bug{planted.CursorSkips, planted.GapClosesEarly, planted.LookUpBeforeRead, planted.SequenceCache}},
 		{"consumers die", []string{"-n", "1000", "-faults", "4", "-deck", "kill consumer,kill in tx,kill consumer,kill after tx", "-poison", ""},
 			[]planted.Bug{planted.AckBeforeHandling, planted.RecordApart, planted.LanesByTurns, planted.InboxWithoutName}},
-		{"poison", []string{"-n", "400", "-faults", "0", "-poison", "billing", "-attempts", "2", "-bound", "25s"},
+		{"poison", []string{"-n", "400", "-faults", "0", "-poison", "billing", "-attempts", "3", "-bound", "45s"},
 			[]planted.Bug{planted.AttemptsInMemory}},
 	}
 }
@@ -105,7 +105,7 @@ func runPlanted(t *testing.T, program string, server *servers.PostgresServer, sc
 	defer cancel()
 	dir := t.TempDir()
 	report := filepath.Join(dir, "summary.json")
-	args := append([]string{"-bare", "-lease", "1s", "-stall", "4s", "-bound", "60s", "-seed", fmt.Sprint(seed), "-plant", string(bug), "-json", report, "-dir", filepath.Join(dir, "run")}, sc.args...)
+	args := append([]string{"-bare", "-lease", "1s", "-stall", "8s", "-bound", "60s", "-seed", fmt.Sprint(seed), "-plant", string(bug), "-json", report, "-dir", filepath.Join(dir, "run")}, sc.args...)
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = append(os.Environ(), dsnEnv+"="+server.Database(t))
 	var said strings.Builder
