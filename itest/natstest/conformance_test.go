@@ -27,6 +27,10 @@ func TestConformance(t *testing.T) {
 		{name: "one per key, no dedup", o: nats.Options{OnePerKey: true, NoDedup: true}},
 	} {
 		t.Run(variant.name, func(t *testing.T) {
+			if testing.Short() && variant.name != "lanes" {
+				t.Skip("one variant is enough for a short run")
+			}
+			t.Parallel() // they wait more than they work
 			f := newFixture(t, &servers.NATSOptions{Configure: func(o *server.Options) {
 				o.Users = []*server.User{{Username: "user", Password: "right"}}
 			}})

@@ -212,7 +212,8 @@ func (f *feed) end() {
 	for i := range f.buf.len() {
 		f.s.waiting -= (*f.buf.at(i)).size
 	}
-	f.held = 0
+	f.held, f.back, f.done = 0, nil, nil
+	f.buf, f.open = fifo[*held]{}, fifo[*held]{} // the session remembers the feed
 	if f.lose != nil {
 		f.lose()
 	}

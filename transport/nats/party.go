@@ -158,6 +158,7 @@ func (p *party) lose(lane int) {
 func (p *party) forget(f *feed) {
 	s := p.ses.s
 	s.feeds = slices.DeleteFunc(s.feeds, func(g *feed) bool { return g == f })
+	delete(p.ses.names, f.stream+"."+f.consumer)
 }
 
 // bury deletes the keys of members that have not written for a lease. paused says that this process did not look for
