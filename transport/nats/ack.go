@@ -99,5 +99,5 @@ func parseAck(s string) (a ackSubject) {
 	return a
 }
 
-// violates answers the subject that a publication was not allowed on, if that is what err says.
+// violates reports whether err says that a publication was not allowed.
 func violates(err error) bool { return errors.Is(err, natsgo.ErrPermissionViolation) }
