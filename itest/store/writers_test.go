@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -19,10 +20,13 @@ import (
 
 // Other languages publish through SQL functions; psql is one of them.
 func TestPublishFromPsql(t *testing.T) {
+	dsn := servers.Postgres(t).Database(t) // which installs psql with the server where it may
 	if _, err := exec.LookPath("psql"); err != nil {
-		t.Skip("psql is not installed")
+		if os.Getenv(servers.RequireEnv) == "1" {
+			t.Fatal("psql is not installed; install postgresql-client")
+		}
+		t.Skip("psql is not installed; install postgresql-client")
 	}
-	dsn := servers.Postgres(t).Database(t)
 	st, err := store.Postgres(sqltx.PgxDB(pool(t, dsn)), nil)
 	must(t, err)
 	must(t, st.Migrate(t.Context()))
