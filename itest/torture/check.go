@@ -136,7 +136,7 @@ func (c *checker) transactions() {
 			continue
 		}
 		for _, m := range t.Messages {
-			if !there[m.ID] {
+			if !m.Undone && !there[m.ID] {
 				c.v.add(WrongAnswer, "transaction %s (%s): message %s was refused as a duplicate, and was never committed", t.ID, t.How, m.ID)
 			}
 		}
