@@ -21,7 +21,7 @@ func right() *Facts {
 			{ID: id(103), Said: OK, Messages: []Message{{ID: id(4), Key: "a", N: 3}, {ID: id(5), Key: "b", N: 2}, {ID: id(8), Key: "b", N: 2, Undone: true}}},
 			{ID: id(104), Said: RolledBack, Messages: []Message{{ID: id(6), Key: "a", N: 3}}},
 			{ID: id(105), Said: Begun, Messages: []Message{{ID: id(7), Key: "b", N: 2}}},
-			{ID: id(106), Said: Duplicate, Messages: []Message{{ID: id(9), Key: "a", N: 3, Undone: true}, {ID: id(3), Key: "a", N: 3}}},
+			{ID: id(106), Said: Duplicate, Messages: []Message{{ID: id(3), Key: "a", N: 3}, {ID: id(9), Key: "a", N: 3, Undone: true}}},
 		},
 		Poison:    []Effect{{Consumer: "billing", Key: "b", N: 1}},
 		Dead:      []Effect{{"billing", "b", 1, id(2)}},
