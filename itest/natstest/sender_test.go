@@ -43,6 +43,11 @@ func TestAKilledServerHasAPrefix(t *testing.T) {
 			}
 			pending = append(pending, sender.Send(t.Context(), messages(topic, texts...)))
 			if len(pending) == 20+10*round {
+				for _, err := range pending[0].Wait(t.Context()) { // so that the server has confirmed something
+					if err != nil {
+						t.Fatal(err)
+					}
+				}
 				go func() { killed <- child.Kill() }()
 			}
 		}
