@@ -21,7 +21,7 @@ func ended(t *testing.T, script string) *os.ProcessState {
 	cmd := exec.Command("/bin/sh", "-c", script)
 	_ = cmd.Run() // its state says all
 	if cmd.ProcessState == nil {
-		t.Skip("there is no /bin/sh")
+		t.Fatal("there is no /bin/sh, which this test starts")
 	}
 	return cmd.ProcessState
 }
