@@ -186,7 +186,7 @@ func (r *run) freeze(ctx context.Context, s *slot) error {
 // stop asks a process to end in order.
 func (r *run) stop(ctx context.Context, s *slot) error {
 	r.busy(ctx, s)
-	i, err := s.signal(sigTerminate)
+	i, err := s.terminate()
 	if err != nil {
 		return gone(s, err)
 	}

@@ -139,13 +139,42 @@ func (s *slot) signal(sig os.Signal) (*incarnation, error) {
 		return nil, errNobody
 	}
 	i := s.live
-	switch sig {
-	case sigFreeze:
+	if sig == sigFreeze {
 		i.frozen = true
-	case sigTerminate:
-		i.stopping = true
 	}
 	if err := i.cmd.Process.Signal(sig); err != nil {
+		return nil, fmt.Errorf("torture: signal %s: %w", i.name(), err)
+	}
+	return i, nil
+}
+
+// terminate asks the live incarnation to end in order, and answers it. It waits until the process is up, which its journal
+// of events says: before that nobody there obeys the request, and it would just die of it.
+func (s *slot) terminate() (*incarnation, error) {
+	s.mu.Lock()
+	i := s.live
+	s.mu.Unlock()
+	if i == nil {
+		return nil, errNobody
+	}
+	up := func() bool {
+		_, err := os.Stat(s.path("events", i.number, "jsonl"))
+		return err == nil
+	}
+	for end := time.Now().Add(30 * time.Second); !up() && time.Now().Before(end); {
+		select {
+		case <-i.ended:
+			return nil, errNobody
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.live != i { // it died, and its successor may not be up
+		return nil, errNobody
+	}
+	i.stopping = true
+	if err := i.cmd.Process.Signal(sigTerminate); err != nil {
 		return nil, fmt.Errorf("torture: signal %s: %w", i.name(), err)
 	}
 	return i, nil
@@ -166,12 +195,9 @@ func (s *slot) tell(command string) (*incarnation, error) {
 func (s *slot) end(limit time.Duration) {
 	s.mu.Lock()
 	s.closed = true
-	i := s.live
 	s.mu.Unlock()
-	if i == nil {
-		return
-	}
-	if _, err := s.signal(sigTerminate); err != nil {
+	i, err := s.terminate()
+	if err != nil {
 		return
 	}
 	select {
