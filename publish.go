@@ -10,29 +10,39 @@ import (
 // NewEnvelope makes the envelope of m: a new id, m's name and key, the producer's clock, the body by c (JSON when
 // nil), and what ctx hands on (see Join). Errors say what about m cannot be sent.
 func NewEnvelope(ctx context.Context, source string, c Codec, m Message) (*Envelope, error) {
+	env := new(Envelope)
+	if err := InitEnvelope(ctx, env, source, c, m); err != nil {
+		return nil, err
+	}
+	return env, nil
+}
+
+// InitEnvelope is NewEnvelope for an envelope that its owner uses again: whatever env was, it becomes that of m. Its
+// headers and body are new.
+func InitEnvelope(ctx context.Context, env *Envelope, source string, c Codec, m Message) error {
 	if m == nil {
-		return nil, invalid("message: it is nil; pass a message value")
+		return invalid("message: it is nil; pass a message value")
 	}
 	if v := reflect.ValueOf(m); v.Kind() == reflect.Pointer && v.IsNil() {
-		return nil, invalid("message: it is a nil %T; pass a message value", m)
+		return invalid("message: it is a nil %T; pass a message value", m)
 	}
 	if c == nil {
 		c = JSON
 	}
 	name := m.MessageName()
 	if err := CheckMessageName(name); err != nil {
-		return nil, err
+		return err
 	}
 	body, err := c.Marshal(m)
 	if err != nil {
-		return nil, invalid("message %s: it cannot be encoded: %w; change the value, or give the type a form that its codec knows", quote(name), err)
+		return invalid("message %s: it cannot be encoded: %w; change the value, or give the type a form that its codec knows", quote(name), err)
 	}
-	env := &Envelope{ID: NewID(), Source: source, Type: name, Time: time.Now().UTC().Round(0), ContentType: c.ContentType(), Body: body}
+	*env = Envelope{ID: NewID(), Source: source, Type: name, Time: time.Now().UTC().Round(0), ContentType: c.ContentType(), Body: body}
 	if k, ok := m.(Keyed); ok {
 		env.Key = k.MessageKey()
 	}
 	Join(ctx, env)
-	return env, nil
+	return nil
 }
 
 // CheckEnvelope says everything about env that may not be published. Sizes that only a broker limits are checked

@@ -76,12 +76,16 @@ func TestRunStopsInReverseOneAfterTheOther(t *testing.T) {
 func TestRunSaysWhichFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log journal
-		early := make(chan struct{})
+		early, done := make(chan struct{}), make(chan error, 1)
+		go func() {
+			done <- sixfold.Run(t.Context(),
+				worker{name: "database", log: &log, fail: io.ErrClosedPipe},
+				worker{name: "relay", log: &log, early: early, fail: io.EOF},
+				worker{name: "consumer", log: &log, fail: &sixfold.DrainError{What: "consumer", InDoubt: 2, After: time.Second}})
+		}()
+		synctest.Wait() // all have started
 		close(early)
-		err := sixfold.Run(t.Context(),
-			worker{name: "database", log: &log, fail: io.ErrClosedPipe},
-			worker{name: "relay", log: &log, early: early, fail: io.EOF},
-			worker{name: "consumer", log: &log, fail: &sixfold.DrainError{What: "consumer", InDoubt: 2, After: time.Second}})
+		err := <-done
 		for _, target := range []error{io.EOF, io.ErrClosedPipe, sixfold.ErrDrainTimeout} {
 			if !errors.Is(err, target) {
 				t.Errorf("%v is missing in %v", target, err)

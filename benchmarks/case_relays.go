@@ -87,6 +87,7 @@ func idleSnapshot(ctx context.Context, s *scope, b *broker) error {
 				return nil, err
 			}
 			rates = append(rates, v)
+			s.say("%d rows: %.0f/s", chunk, v)
 		}
 		return rates, nil
 	}

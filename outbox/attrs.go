@@ -14,7 +14,11 @@ import (
 
 // Attributes of a row that are no columns of their own are one JSON object, so that other writers can make it and
 // people can read it: CloudEvents names with string values, the user's headers as an object "headers", and Flags that
-// are true. Only "type" is required.
+// are true. Only "type" is required. What nearly every message says is said by saying nothing, since each byte of a row
+// is written twice (table and log): without "datacontenttype" it is application/json, and without "correlationid" the
+// message is the first of its chain, so that its own id is meant. Empty ones are written as "".
+
+const usualContentType = "application/json"
 
 // Flags of a row, kept among its attributes.
 type Flags struct {
@@ -44,8 +48,14 @@ func appendAttrs(b []byte, env *sixfold.Envelope, flags Flags) []byte {
 		b = env.Time.UTC().AppendFormat(b, time.RFC3339Nano)
 		b = append(b, '"')
 	}
-	attr("datacontenttype", env.ContentType)
-	attr("correlationid", env.CorrelationID)
+	if env.ContentType != usualContentType {
+		b = append(b, `,"datacontenttype":`...)
+		b = appendString(b, env.ContentType)
+	}
+	if env.CorrelationID != env.ID {
+		b = append(b, `,"correlationid":`...)
+		b = appendString(b, env.CorrelationID)
+	}
 	attr("causationid", env.CausationID)
 	attr("traceparent", env.TraceParent)
 	attr("tracestate", env.TraceState)
@@ -95,8 +105,8 @@ func appendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// DecodeAttrs reads what EncodeAttrs or another writer wrote, into env. It is strict about types and lenient about
-// unknown attributes, which a newer version may have written.
+// DecodeAttrs reads what EncodeAttrs or another writer wrote, into env, whose ID is there already. It is strict about
+// types and lenient about unknown attributes, which a newer version may have written.
 func DecodeAttrs(attrs []byte, env *sixfold.Envelope) (Flags, error) {
 	if flags, ok := decodePlain(attrs, env); ok {
 		return flags, nil
@@ -109,8 +119,8 @@ type jsonAttrs struct {
 	Source          string            `json:"source"`
 	Subject         string            `json:"subject"`
 	Time            string            `json:"time"`
-	DataContentType string            `json:"datacontenttype"`
-	CorrelationID   string            `json:"correlationid"`
+	DataContentType *string           `json:"datacontenttype"`
+	CorrelationID   *string           `json:"correlationid"`
 	CausationID     string            `json:"causationid"`
 	TraceParent     string            `json:"traceparent"`
 	TraceState      string            `json:"tracestate"`
@@ -147,8 +157,15 @@ func decodeAny(attrs []byte, env *sixfold.Envelope) (Flags, error) {
 		}
 		*t.to = at.UTC()
 	}
-	env.Type, env.Source, env.Subject, env.ContentType = a.Type, a.Source, a.Subject, a.DataContentType
-	env.CorrelationID, env.CausationID, env.TraceParent, env.TraceState = a.CorrelationID, a.CausationID, a.TraceParent, a.TraceState
+	env.ContentType, env.CorrelationID = usualContentType, env.ID
+	if a.DataContentType != nil {
+		env.ContentType = *a.DataContentType
+	}
+	if a.CorrelationID != nil {
+		env.CorrelationID = *a.CorrelationID
+	}
+	env.Type, env.Source, env.Subject = a.Type, a.Source, a.Subject
+	env.CausationID, env.TraceParent, env.TraceState = a.CausationID, a.TraceParent, a.TraceState
 	env.ReplyTo, env.Headers = a.ReplyTo, a.Headers
 	return Flags{a.MustReach, a.Relayed}, nil
 }
@@ -159,6 +176,7 @@ func decodePlain(b []byte, env *sixfold.Envelope) (flags Flags, ok bool) {
 	if len(b) < 2 || b[0] != '{' || b[len(b)-1] != '}' || bytes.IndexByte(b, '\\') >= 0 || !utf8.Valid(b) {
 		return flags, false
 	}
+	env.ContentType, env.CorrelationID = usualContentType, env.ID
 	text := string(b) // one copy, of which all attributes are parts
 	var headers map[string]string
 	i := 1

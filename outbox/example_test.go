@@ -88,5 +88,5 @@ func ExampleEncodeAttrs() {
 		Type: "orders.placed", Source: "billing", ContentType: "application/json", Headers: map[string]string{"tenant": "blue"},
 	}, outbox.Flags{MustReach: true})
 	fmt.Printf("%s\n", attrs)
-	// Output: {"type":"orders.placed","source":"billing","datacontenttype":"application/json","mustreach":true,"headers":{"tenant":"blue"}}
+	// Output: {"type":"orders.placed","source":"billing","mustreach":true,"headers":{"tenant":"blue"}}
 }

@@ -13,9 +13,12 @@ import (
 // An Option says something about one publish.
 type Option func(*draft)
 
-// draft is a message on its way into rows.
+// draft is a message on its way into rows. Drafts are used again, so nothing keeps one: rows take over what the
+// envelope refers to, and not the envelope.
 type draft struct {
-	env       *sixfold.Envelope
+	env       *sixfold.Envelope // often &envelope
+	envelope  sixfold.Envelope
+	space     [2][1]Row // for the rows of a message that is written at once
 	topic     string
 	idGiven   bool
 	unique    string

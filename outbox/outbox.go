@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/sqltx"
@@ -25,17 +26,18 @@ type Options struct {
 	MaxBody int
 }
 
-// Outbox writes messages. It is immutable and safe for concurrent use.
+// Outbox writes messages. It does not change and is safe for concurrent use.
 type Outbox struct {
 	store  Store
 	writer Writer
 	routes routes
 	opts   Options
+	drafts sync.Pool // of *draft
 }
 
 // New makes the Outbox of a database with the routes of its messages. It reports every problem at once.
 func New(st Store, opts *Options, rs ...Route) (*Outbox, error) {
-	o := &Outbox{store: st}
+	o := &Outbox{store: st, drafts: sync.Pool{New: func() any { return new(draft) }}}
 	var errs []error
 	if st == nil {
 		errs = append(errs, errors.New("outbox: the store is nil; pass store.Postgres(…).Outbox() or that of another database"))
@@ -71,7 +73,9 @@ func (o *Outbox) Publish(ctx context.Context, tx sqltx.Tx, m sixfold.Message, op
 	if tx.IsZero() {
 		return "", fmt.Errorf("outbox: publish %T: %w", m, sqltx.ErrNoTx)
 	}
-	w, err := o.draft(ctx, m, opts)
+	d := o.drafts.Get().(*draft)
+	defer o.free(d)
+	w, err := o.draft(ctx, d, written{broker: d.space[ToBroker][:0], local: d.space[ToLocal][:0]}, m, opts)
 	if err != nil {
 		return "", err
 	}
@@ -96,7 +100,7 @@ func (o *Outbox) PublishAll(ctx context.Context, tx sqltx.Tx, items ...Item) (id
 	var all written
 	var errs []error
 	for i, it := range items {
-		w, err := o.draft(ctx, it.message, it.opts)
+		w, err := o.kept(ctx, it.message, it.opts)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("message number %d: %w", i+1, err))
 			continue
@@ -121,7 +125,7 @@ func (o *Outbox) PublishEnvelope(ctx context.Context, tx sqltx.Tx, env *sixfold.
 	}
 	own := *env
 	own.Headers = maps.Clone(env.Headers) // options add to them, and env stays the caller's
-	w, err := o.rows(&draft{env: &own, idGiven: true}, opts)
+	w, err := o.rows(&draft{env: &own, idGiven: true}, written{}, opts)
 	if err != nil {
 		return err
 	}
@@ -132,7 +136,7 @@ func (o *Outbox) PublishEnvelope(ctx context.Context, tx sqltx.Tx, env *sixfold.
 // the relay need not wait for its next poll. Messages with ID or Unique, and with several destinations in both tables,
 // cannot be prepared.
 func (o *Outbox) Prepare(ctx context.Context, m sixfold.Message, opts ...Option) (s sqltx.Statement, id string, err error) {
-	w, err := o.draft(ctx, m, opts)
+	w, err := o.kept(ctx, m, opts)
 	if err != nil {
 		return s, "", err
 	}
@@ -177,17 +181,29 @@ func addRows(to, more []Row) []Row {
 	return append(to, more...)
 }
 
-func (o *Outbox) draft(ctx context.Context, m sixfold.Message, opts []Option) (written, error) {
-	env, err := sixfold.NewEnvelope(ctx, o.opts.Source, o.opts.Codec, m)
-	if err != nil {
-		return written{}, err
-	}
-	d := draft{env: env}
-	return o.rows(&d, opts)
+// kept makes the rows of a message that is written later.
+func (o *Outbox) kept(ctx context.Context, m sixfold.Message, opts []Option) (written, error) {
+	d := o.drafts.Get().(*draft)
+	defer o.free(d)
+	return o.draft(ctx, d, written{}, m, opts)
 }
 
-// rows makes one row for each destination.
-func (o *Outbox) rows(d *draft, opts []Option) (w written, err error) {
+// draft adds the rows of a message to w.
+func (o *Outbox) draft(ctx context.Context, d *draft, w written, m sixfold.Message, opts []Option) (written, error) {
+	d.env = &d.envelope
+	if err := sixfold.InitEnvelope(ctx, d.env, o.opts.Source, o.opts.Codec, m); err != nil {
+		return written{}, err
+	}
+	return o.rows(d, w, opts)
+}
+
+func (o *Outbox) free(d *draft) {
+	*d = draft{} // so that no message outlives its publishing here
+	o.drafts.Put(d)
+}
+
+// rows makes one row for each destination and adds it to w.
+func (o *Outbox) rows(d *draft, w written, opts []Option) (written, error) {
 	first := d.env.ID
 	for _, opt := range opts {
 		opt(d)
@@ -206,7 +222,7 @@ func (o *Outbox) rows(d *draft, opts []Option) (w written, err error) {
 		d.fail("body of %s: it has %d bytes, the limit is %d; raise Options.MaxBody, or send the address of the data", env.Type, len(env.Body), o.opts.MaxBody)
 	}
 	if err := errors.Join(d.err, sixfold.CheckEnvelope(env)); err != nil {
-		return w, err
+		return written{}, err
 	}
 	if d.topic != "" {
 		o.row(&w, d, destination{topic: d.topic, mustReach: true})
@@ -216,7 +232,7 @@ func (o *Outbox) rows(d *draft, opts []Option) (w written, err error) {
 		}
 	}
 	if len(w.broker)+len(w.local) == 0 {
-		return w, fmt.Errorf("%w: %q; give outbox.New a route: outbox.To(\"<topic>\", …) or outbox.ToConsumer(\"<consumer>\", …)", ErrNoRoute, env.Type)
+		return written{}, fmt.Errorf("%w: %q; give outbox.New a route: outbox.To(\"<topic>\", …) or outbox.ToConsumer(\"<consumer>\", …)", ErrNoRoute, env.Type)
 	}
 	w.id = env.ID
 	return w, nil

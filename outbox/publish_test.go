@@ -333,10 +333,28 @@ func TestPublishCarriesTheChain(t *testing.T) {
 	}
 	_ = tx.Commit()
 	for i, r := range rows(db) {
-		var env sixfold.Envelope
+		env := sixfold.Envelope{ID: r.ID}
 		_, _ = outbox.DecodeAttrs(r.Attrs, &env)
 		if i == 0 && (env.CorrelationID != "first" || env.CausationID != in.ID) || i == 1 && env.CorrelationID != r.ID {
 			t.Errorf("row %d: %q %q", i, env.CorrelationID, env.CausationID)
+		}
+	}
+}
+
+// What nearly every message says is not written; an envelope that says otherwise, or nothing, comes back as it was.
+func TestUsualAttributesAreNotWritten(t *testing.T) {
+	id := sixfold.NewID()
+	for name, env := range map[string]sixfold.Envelope{
+		"usual": {ContentType: "application/json", CorrelationID: id}, "none": {}, "others": {ContentType: "text/plain", CorrelationID: "c"},
+	} {
+		env.ID, env.Type = id, placed{}.MessageName()
+		attrs := outbox.EncodeAttrs(&env, outbox.Flags{})
+		if usual := !strings.Contains(string(attrs), "contenttype") && !strings.Contains(string(attrs), "correlationid"); usual != (name == "usual") {
+			t.Errorf("%s: %s", name, attrs)
+		}
+		got := sixfold.Envelope{ID: id}
+		if _, err := outbox.DecodeAttrs(attrs, &got); err != nil || got.ContentType != env.ContentType || got.CorrelationID != env.CorrelationID {
+			t.Errorf("%s: %q %q, %v", name, got.ContentType, got.CorrelationID, err)
 		}
 	}
 }

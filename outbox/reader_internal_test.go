@@ -113,10 +113,13 @@ func TestReaderLosesNothingWhenALookUpFails(t *testing.T) {
 		r := &reader{queue: db.Queue(ToBroker)}
 		late := db.Begin()
 		insert(t, db, late, "a")
-		for range 2 {
+		for seq := int64(2); seq <= 3; seq++ {
 			tx := db.Begin()
 			insert(t, db, tx, "b")
 			commit(t, tx)
+			if seq == 2 {
+				same(t, "before", next(t, r, 10), []int64{2}) // and leaves the gap
+			}
 		}
 		for _, op := range []string{"writers", "lookup", "read"} {
 			db.Fail(func(o string) error {
@@ -132,7 +135,41 @@ func TestReaderLosesNothingWhenALookUpFails(t *testing.T) {
 		}
 		db.Fail(nil, nil)
 		commit(t, late)
-		same(t, "afterwards", next(t, r, 10), []int64{1, 2, 3})
+		same(t, "afterwards", next(t, r, 10), []int64{1, 3})
+	})
+}
+
+// The gaps that a read leaves are looked up after the next one and not at once, so that a new relay does not walk twice
+// over what lies below the first row.
+func TestReaderLooksUpGapsOfEarlierReadsOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := NewFakeDB()
+		r := &reader{queue: db.Queue(ToBroker)}
+		for range 10 {
+			tx := db.Begin()
+			insert(t, db, tx, "k")
+			if err := tx.Rollback(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tx := db.Begin()
+		insert(t, db, tx, "k")
+		commit(t, tx)
+		lookUps := 0
+		db.Fail(func(op string) error {
+			if op == "lookup" {
+				lookUps++
+			}
+			return nil
+		}, nil)
+		same(t, "first", next(t, r, 10), []int64{11})
+		if lookUps != 0 || !r.gaps.open() {
+			t.Fatalf("%d look-ups by the first read, gaps %v", lookUps, r.gaps.missing())
+		}
+		same(t, "second", next(t, r, 10), nil)
+		if lookUps != 1 || r.gaps.open() {
+			t.Errorf("%d look-ups after the second read, gaps %v", lookUps, r.gaps.missing())
+		}
 	})
 }
 

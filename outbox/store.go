@@ -54,7 +54,7 @@ type Row struct {
 // Writer is the outbox as its publishers need it. It writes in the caller's transaction.
 type Writer interface {
 	// Append inserts rows, in their order, into t in one round trip (more beyond 16 MB). Rows whose Claim is taken are
-	// not written; their indexes come back and tx stays usable. With wantXact it also answers an identification of the
+	// not written; their indexes come back and tx stays usable. The slice is the caller's again when Append returns. With wantXact it also answers an identification of the
 	// transaction for Outcome, empty where there is none.
 	Append(ctx context.Context, tx sqltx.Tx, t Table, rows []Row, wantXact bool) (refused []int, xact string, err error)
 	// Prepare is Append as a statement for the caller's own batch. Rows with a Claim cannot be prepared.
@@ -77,8 +77,8 @@ const (
 
 // Queue is one table of the outbox as its relay needs it. Each call is a short transaction of its own.
 type Queue interface {
-	// Read answers rows with a seq above after, in order of seq, at most limit. Rows that own does not hold come with
-	// Foreign set and without content.
+	// Read answers rows with a seq above after, in order of seq, at most limit, all of one snapshot. Rows that own does
+	// not hold come with Foreign set and without content.
 	Read(ctx context.Context, after int64, limit int, own Ownership) ([]Row, error)
 	// LookUp answers the rows that are now there among missing (ranges in ascending order), at most limit, in order
 	// of seq. A result of limit rows may be incomplete.

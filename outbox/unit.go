@@ -21,7 +21,7 @@ type Unit struct {
 
 // Publish adds m and answers its id. What is wrong with m makes Do fail, whatever its function returns.
 func (u *Unit) Publish(m sixfold.Message, opts ...Option) (id string) {
-	w, err := u.box.draft(u.ctx, m, opts)
+	w, err := u.box.kept(u.ctx, m, opts)
 	if err != nil {
 		u.err = errors.Join(u.err, err)
 		return ""

@@ -16,8 +16,8 @@ type pgKeeper struct {
 
 func newPgKeeper(s *Store) *pgKeeper {
 	rows := func(t outbox.Table) string {
-		return s.names.fill(`SELECT class, partition, count(*), (extract(epoch FROM clock_timestamp() - min(created_at)) * 1000000)::bigint
-FROM {{` + t.String() + `}} GROUP BY class, partition ORDER BY class, partition`)
+		return s.names.fill(`SELECT class, (partition & 63)::smallint, count(*), (extract(epoch FROM clock_timestamp() - min(created_at)) * 1000000)::bigint
+FROM {{` + t.String() + `}} GROUP BY 1, 2 ORDER BY 1, 2`)
 	}
 	return &pgKeeper{
 		s:    s,

@@ -65,6 +65,35 @@ func TestPublishFromPsql(t *testing.T) {
 	}
 }
 
+// A partition that does not exist, from a writer who computes it wrongly, belongs to somebody too: the row is read with
+// its number modulo 64, by one owner.
+func TestOddPartitionsHaveAnOwner(t *testing.T) { // guarantees: R1
+	st, p := migrated(t, nil)
+	for _, odd := range []int{64, 100, -1, 32767, -32768} {
+		for _, table := range []outbox.Table{outbox.ToBroker, outbox.ToLocal} {
+			_, err := p.Exec(t.Context(), "INSERT INTO sixfold."+table.String()+" (partition, id, class, topic, attrs, body) VALUES ($1, gen_random_uuid(), 'c', '', '{\"type\":\"t\"}', '')", odd)
+			must(t, err)
+			var owners []int16
+			for partition := range int16(outbox.Partitions) {
+				own := outbox.Ownership{Class: "c"}
+				own.Partitions[partition] = true
+				rows, err := st.Outbox().Queue(table).Read(t.Context(), 0, 10, own)
+				must(t, err)
+				for _, r := range rows {
+					if !r.Foreign {
+						owners = append(owners, r.Partition)
+					}
+				}
+			}
+			if len(owners) != 1 || owners[0] != int16(odd&63) {
+				t.Errorf("a row of partition %d in %s is owned as %v", odd, table, owners)
+			}
+			_, err = p.Exec(t.Context(), "TRUNCATE sixfold."+table.String())
+			must(t, err)
+		}
+	}
+}
+
 // A prepared transaction may still fill a gap, without a session, and after a restart under another name.
 func TestPreparedTransactionIsAWriter(t *testing.T) { // guarantees: R3
 	server := servers.PrivatePostgres(t, nil)

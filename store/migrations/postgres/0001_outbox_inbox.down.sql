@@ -1,6 +1,6 @@
 DROP FUNCTION {{publish_local}}(text, text, bytea, text, text, text, jsonb, uuid);
 DROP FUNCTION {{publish}}(text, text, bytea, text, text, text, jsonb, boolean, text, uuid);
-DROP FUNCTION {{publish_attrs}}(text, uuid, text, text, jsonb, boolean);
+DROP FUNCTION {{publish_attrs}}(text, text, text, jsonb, boolean);
 DROP FUNCTION {{partition_of}}(text);
 DROP FUNCTION {{inbox_record}}(text, bytea, text[]);
 DROP FUNCTION {{lease_take}}(text, uuid, integer, boolean, boolean);
