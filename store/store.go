@@ -53,6 +53,7 @@ type dialect interface {
 
 // Outbox is the outbox of a Store; it implements outbox.Store.
 type Outbox struct {
+	names  names
 	writer outbox.Writer
 	queues [2]outbox.Queue
 	leases outbox.Leases
@@ -119,6 +120,7 @@ func newStore(db sqltx.Runner, opts *Options, d dialect, schema, prefix string) 
 	}
 	s := &Store{db: db, names: n, keep: o.KeepDelivered, dialect: d, log: log}
 	s.migrations = Migrations{s, all}
+	s.outbox.names = n
 	return s, nil
 }
 
