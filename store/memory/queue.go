@@ -1,0 +1,151 @@
+package memory
+
+import (
+	"context"
+	"slices"
+	"sort"
+	"strconv"
+
+	"github.com/sixfold-go/sixfold/outbox"
+	"github.com/sixfold-go/sixfold/sqltx"
+)
+
+// rowTable is one table of the outbox.
+type rowTable struct {
+	cells table[int64, row]
+	last  int64   // number that was drawn; never given back
+	order []int64 // ascending; with numbers of rows that are gone, until there are more of those than of others
+}
+
+func (t *rowTable) insert(tx *Tx, r row) {
+	if len(t.order) > 2*len(t.cells)+64 {
+		t.order = slices.DeleteFunc(t.order, func(seq int64) bool { return t.cells[seq] == nil })
+	}
+	t.last++
+	r.Seq, r.Attempts = t.last, 0
+	t.order = append(t.order, r.Seq)
+	t.cells.put(tx, r.Seq, &r)
+}
+
+// each calls fn for the committed rows with a number of from to to, in order, while it answers true.
+func (t *rowTable) each(from, to int64, fn func(r *row) bool) {
+	at := sort.Search(len(t.order), func(i int) bool { return t.order[i] >= from })
+	for _, seq := range t.order[at:] {
+		if seq > to {
+			return
+		}
+		if c := t.cells[seq]; c != nil && c.now != nil && !fn(c.now) {
+			return
+		}
+	}
+}
+
+// queue implements outbox.Queue.
+type queue struct {
+	st    *Store
+	table outbox.Table
+}
+
+const maxSeq = 1<<63 - 1
+
+// Read implements outbox.Queue.
+func (q queue) Read(ctx context.Context, after int64, limit int, own outbox.Ownership) (rows []outbox.Row, err error) {
+	if after == maxSeq || limit <= 0 {
+		return nil, nil
+	}
+	return q.collect(ctx, []outbox.Range{{From: after + 1, To: maxSeq}}, limit, &own)
+}
+
+// LookUp implements outbox.Queue.
+func (q queue) LookUp(ctx context.Context, missing []outbox.Range, limit int, own outbox.Ownership) ([]outbox.Row, error) {
+	return q.collect(ctx, missing, limit, &own)
+}
+
+func (q queue) collect(ctx context.Context, ranges []outbox.Range, limit int, own *outbox.Ownership) (rows []outbox.Row, err error) {
+	err = q.st.locked(ctx, "read "+q.table.String(), func() error {
+		for _, r := range ranges {
+			q.st.rows[q.table].each(r.From, r.To, func(r *row) bool {
+				if len(rows) < limit {
+					rows = append(rows, show(r, own))
+				}
+				return len(rows) < limit
+			})
+		}
+		return nil
+	})
+	return rows, err
+}
+
+// show is a row as its reader may have it. It is a copy: a handler that changes a body must not change the next attempt's.
+func show(r *row, own *outbox.Ownership) outbox.Row {
+	if r.Class != own.Class || !own.Partitions[r.Partition] {
+		return outbox.Row{Seq: r.Seq, Partition: r.Partition, Foreign: true}
+	}
+	out := clone(&r.Row)
+	out.Claim, out.ClaimFor = "", 0
+	return out
+}
+
+// Writers implements outbox.Queue.
+func (q queue) Writers(ctx context.Context) (names []string, err error) {
+	names = []string{}
+	err = q.st.locked(ctx, "look for writers of "+q.table.String(), func() error {
+		for tx := range q.st.open {
+			if tx.wrote[q.table] {
+				names = append(names, "tx-"+strconv.FormatUint(tx.id, 10))
+			}
+		}
+		return nil
+	})
+	return names, err
+}
+
+// Settle implements outbox.Queue.
+func (q queue) Settle(ctx context.Context, node string, seqs []int64) (n int, err error) {
+	err = q.st.run(ctx, func(tx *Tx) error {
+		there, err := q.claim(ctx, tx, "settle", node, seqs)
+		n = len(there)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+// Claim implements outbox.Queue. The seqs come back in ascending order.
+func (q queue) Claim(ctx context.Context, t sqltx.Tx, node string, seqs []int64) ([]int64, error) {
+	tx, err := q.st.own(t, "claim "+q.table.String())
+	if err != nil {
+		return nil, err
+	}
+	return q.claim(ctx, tx, "claim", node, seqs)
+}
+
+func (q queue) claim(ctx context.Context, tx *Tx, verb, node string, seqs []int64) (there []int64, err error) {
+	seqs = slices.Compact(slices.Sorted(slices.Values(seqs)))
+	if len(seqs) == 0 {
+		return nil, nil
+	}
+	cells := q.st.rows[q.table].cells
+	err = tx.do(ctx, verb+" "+q.table.String(), func() error {
+		for _, seq := range seqs {
+			if err := cells.free(ctx, tx, seq); err != nil {
+				return err
+			}
+			if cells.seen(tx, seq) != nil {
+				cells.put(tx, seq, nil)
+				there = append(there, seq)
+			}
+		}
+		// Asked after the waiting: a take-over may have come meanwhile.
+		if q.st.nodes[node] == nil {
+			return outbox.ErrFenced
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return there, nil
+}
