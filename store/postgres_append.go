@@ -61,7 +61,7 @@ FROM unnest($1::text::smallint[], $2::text::uuid[], $3::text::text[], $4::text::
 	claims := n.fill(`WITH u AS MATERIALIZED (SELECT * FROM unnest($1::text::smallint[], $2::text::uuid[], $3::text::text[], $4::text::text[], $5::text::text[], $6::text::integer[], $7::text::integer[], $8::text::integer[],
     $10::text::text[], $11::text::bigint[], $12::text::integer[]) u(partition, id, class, topic, key, at, attrs, body, claim, within, n)),
 c AS (INSERT INTO {{published}} AS p (claim, id, until)
-    SELECT u.claim, u.id, CASE WHEN u.within = 0 THEN 'infinity' ELSE clock_timestamp() + u.within * interval '1 microsecond' END FROM u WHERE u.claim IS NOT NULL ORDER BY u.claim
+    SELECT u.claim, u.id, CASE WHEN u.within = 0 THEN 'infinity' ELSE clock_timestamp() + u.within::double precision * interval '1 microsecond' END FROM u WHERE u.claim IS NOT NULL ORDER BY u.claim
     ON CONFLICT (claim) DO UPDATE SET id = excluded.id, until = excluded.until WHERE p.until < clock_timestamp() RETURNING claim),
 i AS (` + insert + `SELECT u.partition, u.id, u.class, u.topic, u.key, substr($9::bytea, u.at, u.attrs), substr($9::bytea, u.at + u.attrs, u.body)
     FROM u WHERE u.claim IS NULL OR u.claim IN (SELECT c.claim FROM c) ORDER BY u.n)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/sixfold-go/sixfold/bus"
 	"github.com/sixfold-go/sixfold/outbox"
@@ -78,19 +79,41 @@ func (k *pgKeeper) sequence(ctx context.Context, t outbox.Table) error {
 	return nil
 }
 
-// privileges names what this role may not do.
+// privileges names what this role lacks. It must be able to relay, or to run local consumers; of the two, what comes
+// nearer is named.
 func (k *pgKeeper) privileges(ctx context.Context) error {
-	var errs []error
-	for _, t := range []string{"outbox", "local", "published", "delivered", "inbox", "parked", "node", "lease"} {
-		name, lacks := k.s.names.of(t), ""
-		err := k.s.db.EachRow(ctx, `SELECT coalesce(string_agg(p, ', '), '') FROM unnest('{SELECT,INSERT,UPDATE,DELETE}'::text[]) p WHERE NOT pg_catalog.has_table_privilege($1::text, p)`,
-			[]any{name}, func(r sqltx.Rows) error { return r.Scan(&lacks) })
-		switch {
-		case err != nil:
-			return failed("check the privileges on "+name, err)
-		case lacks != "":
-			errs = append(errs, fmt.Errorf("store: check %s: the database role lacks %s; run GRANT %s ON %s TO <role>", name, lacks, lacks, name))
+	var nearest []error
+	for _, d := range []duty{relaying, application} {
+		lacks, err := k.lacks(ctx, d)
+		if err != nil || len(lacks) == 0 {
+			return err
+		}
+		if nearest == nil || len(lacks) < len(nearest) {
+			nearest = lacks
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(nearest...)
+}
+
+// lacks answers an error for each table on which this role may not do what a duty needs.
+func (k *pgKeeper) lacks(ctx context.Context, d duty) (lacks []error, err error) {
+	tables, privileges := newArray(0), newArray(0)
+	for _, g := range tableGrants {
+		if g.duty == d {
+			for p := range strings.SplitSeq(g.privileges, ", ") {
+				tables.text(k.s.names.of(g.object))
+				privileges.text(p)
+			}
+		}
+	}
+	err = k.s.db.EachRow(ctx, `SELECT u.t, string_agg(u.p, ', ' ORDER BY u.n) FROM unnest($1::text::text[], $2::text::text[]) WITH ORDINALITY u(t, p, n)
+WHERE NOT pg_catalog.has_table_privilege(u.t, u.p) GROUP BY u.t ORDER BY min(u.n)`, []any{tables.String(), privileges.String()}, func(r sqltx.Rows) error {
+		var table, lack string
+		if err := r.Scan(&table, &lack); err != nil {
+			return err
+		}
+		lacks = append(lacks, fmt.Errorf("store: check %s: the database role lacks %s; run GRANT %s ON %s TO <role>, or the script of `sixfold grants`", table, lack, lack, table))
+		return nil
+	})
+	return lacks, failed("check the privileges", err)
 }

@@ -34,7 +34,7 @@ ON CONFLICT (consumer, message) DO UPDATE SET attempts = least(b.attempts + 1, 3
 		forget: s.names.fill(`DELETE FROM {{inbox}} b USING generate_series(0, octet_length($2::bytea) / 32 - 1) g
 WHERE b.consumer = $1::text AND b.message = substr($2::bytea, g * 32 + 1, 16) AND b.state = 0`),
 		prune: s.names.fill(`DELETE FROM {{inbox}} WHERE ctid = ANY(ARRAY(SELECT b.ctid FROM {{inbox}} b
-WHERE b.at < now() - $1::bigint * interval '1 microsecond' AND b.state <> 2 ORDER BY b.at LIMIT $2::integer FOR UPDATE SKIP LOCKED))`),
+WHERE b.at < now() - $1::bigint::double precision * interval '1 microsecond' AND b.state <> 2 ORDER BY b.at LIMIT $2::integer FOR UPDATE SKIP LOCKED))`),
 	}
 }
 

@@ -16,7 +16,7 @@ type pgKeeper struct {
 
 func newPgKeeper(s *Store) *pgKeeper {
 	rows := func(t outbox.Table) string {
-		return s.names.fill(`SELECT class, (partition & 63)::smallint, count(*), (extract(epoch FROM clock_timestamp() - min(created_at)) * 1000000)::bigint
+		return s.names.fill(`SELECT class, (partition::integer & 63)::smallint, count(*), (extract(epoch FROM clock_timestamp() - min(created_at))::numeric * 1000000.0)::bigint
 FROM {{` + t.String() + `}} GROUP BY 1, 2 ORDER BY 1, 2`)
 	}
 	return &pgKeeper{
@@ -27,7 +27,7 @@ WHERE l.local = $1::boolean ORDER BY l.class, l.partition`),
 		nodes: s.names.fill(`SELECT n.class, count(*) FROM {{node}} n WHERE n.until >= now()
 AND EXISTS (SELECT 1 FROM {{lease}} l WHERE l.class = n.class AND l.local = $1::boolean) GROUP BY n.class`),
 		purgeDelivered: s.names.fill(`DELETE FROM {{delivered}} WHERE ctid = ANY(ARRAY(SELECT d.ctid FROM {{delivered}} d
-WHERE d.delivered_at < now() - $1::bigint * interval '1 microsecond' ORDER BY d.delivered_at LIMIT $2::integer FOR UPDATE SKIP LOCKED))`),
+WHERE d.delivered_at < now() - $1::bigint::double precision * interval '1 microsecond' ORDER BY d.delivered_at LIMIT $2::integer FOR UPDATE SKIP LOCKED))`),
 		purgePublished: s.names.fill(`DELETE FROM {{published}} WHERE ctid = ANY(ARRAY(SELECT p.ctid FROM {{published}} p
 WHERE p.until < now() AND p.until < 'infinity' ORDER BY p.until LIMIT $1::integer FOR UPDATE SKIP LOCKED))`),
 	}

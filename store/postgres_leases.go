@@ -18,10 +18,10 @@ type pgLeases struct {
 func newPgLeases(s *Store) *pgLeases {
 	return &pgLeases{
 		db: s.db,
-		join: s.names.fill(`WITH n AS (INSERT INTO {{node}} (class, id, until) VALUES ($1::text, $2::text::uuid, now() + $3::bigint * interval '1 microsecond'))
+		join: s.names.fill(`WITH n AS (INSERT INTO {{node}} (class, id, until) VALUES ($1::text, $2::text::uuid, now() + $3::bigint::double precision * interval '1 microsecond'))
 INSERT INTO {{lease}} (class, partition) SELECT $1::text, p FROM generate_series(0, 63) p ON CONFLICT DO NOTHING`),
 		// The counts are of the snapshot before the update, in which this node may look dead.
-		beat: s.names.fill(`WITH b AS (UPDATE {{node}} n SET until = now() + $3::bigint * interval '1 microsecond', mark = CASE WHEN $4::bigint = 0 THEN n.mark ELSE $4::bigint END
+		beat: s.names.fill(`WITH b AS (UPDATE {{node}} n SET until = now() + $3::bigint::double precision * interval '1 microsecond', mark = CASE WHEN $4::bigint = 0 THEN n.mark ELSE $4::bigint END
   WHERE n.id = $2::text::uuid AND n.class = $1::text RETURNING n.id),
 live AS MATERIALIZED (SELECT n.id FROM {{node}} n WHERE n.class = $1::text AND (n.until >= now() OR n.id = $2::text::uuid))
 SELECT (SELECT count(*) FROM b), (SELECT count(*) FROM live),

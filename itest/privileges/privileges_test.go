@@ -1,0 +1,130 @@
+package privileges
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/sixfold-go/sixfold/store"
+)
+
+// duties are the roles with what each must be able to do.
+func (w *world) duties() map[string]struct {
+	role string
+	jobs map[string]job
+} {
+	type duty = struct {
+		role string
+		jobs map[string]job
+	}
+	return map[string]duty{
+		"application": {w.roles.Application, map[string]job{"publish": publish, "record": record, "local": local}},
+		"relay":       {w.roles.Relay, map[string]job{"relay": relay}},
+		"migrator":    {w.roles.Migrator, map[string]job{"migrate": migrate}},
+		"reader":      {w.roles.Reader, map[string]job{"stats": stats}},
+	}
+}
+
+func TestEachRoleDoesItsWork(t *testing.T) {
+	w := newWorld(t)
+	for name, d := range w.duties() {
+		p := w.connect(d.role, "")
+		st := w.store(p)
+		for what, do := range d.jobs {
+			w.must(w.seed(t.Context()))
+			if err := do(t.Context(), w, p, st); err != nil {
+				t.Errorf("%s cannot do %s: %v", name, what, err)
+			}
+		}
+	}
+}
+
+// A role does the work of no other one.
+func TestNoRoleDoesAnothersWork(t *testing.T) {
+	w := newWorld(t)
+	for name, other := range map[string]struct {
+		role string
+		do   job
+	}{
+		"a reader publishes":        {w.roles.Reader, publish},
+		"a reader relays":           {w.roles.Reader, relay},
+		"a relay publishes":         {w.roles.Relay, publish},
+		"a relay uses the inbox":    {w.roles.Relay, record},
+		"a relay handles":           {w.roles.Relay, local},
+		"an application relays":     {w.roles.Application, relay},
+		"an application migrates":   {w.roles.Application, migrate},
+		"a relay migrates":          {w.roles.Relay, migrate},
+		"an application reads rows": {w.roles.Application, stats},
+	} {
+		w.must(w.seed(t.Context()))
+		p := w.connect(other.role, "")
+		if err := other.do(t.Context(), w, p, w.store(p)); err == nil || !denied(err) && !strings.Contains(err.Error(), "must be owner") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// grants are those that a role has, each as the SQL that takes it away and gives it back.
+func (w *world) grants(role string) (all []string) {
+	rows, err := w.owner.Query(w.Context(), `
+SELECT format('%s ON %I.%I', privilege_type, table_schema, table_name) FROM information_schema.role_table_grants WHERE grantee = $1 AND table_schema = 'sixfold'
+  AND NOT EXISTS (SELECT 1 FROM pg_tables t WHERE t.schemaname = 'sixfold' AND t.tablename = table_name AND t.tableowner = $1)
+UNION ALL SELECT format('EXECUTE ON FUNCTION %s', p.oid::regprocedure) FROM pg_roles r, pg_proc p, aclexplode(p.proacl) a
+  WHERE r.rolname = $1 AND p.pronamespace = 'sixfold'::regnamespace AND a.grantee = r.oid AND p.proowner <> r.oid
+UNION ALL SELECT format('%s ON SCHEMA sixfold', a.privilege_type) FROM pg_roles r, pg_namespace n, aclexplode(n.nspacl) a WHERE r.rolname = $1 AND n.nspname = 'sixfold' AND a.grantee = r.oid`,
+		role)
+	w.must(err)
+	all, err = pgx.CollectRows(rows, pgx.RowTo[string])
+	w.must(err)
+	return all
+}
+
+// With one grant fewer something of the role's work fails, for want of that privilege.
+func TestNoGrantIsTooMuch(t *testing.T) {
+	w := newWorld(t)
+	total := 0
+	for name, d := range w.duties() {
+		p := w.connect(d.role, "")
+		st := w.store(p)
+		all := w.grants(d.role)
+		if len(all) < 2 {
+			t.Fatalf("%s has the grants %v; are they looked for where they are?", name, all)
+		}
+		total += len(all)
+		for _, g := range all {
+			role := pgx.Identifier{d.role}.Sanitize()
+			w.exec("REVOKE " + g + " FROM " + role)
+			var failed error
+			for what, do := range d.jobs {
+				w.must(w.seed(t.Context()))
+				if err := do(t.Context(), w, p, st); err != nil {
+					failed = errors.Join(failed, fmt.Errorf("%s: %w", what, err))
+				}
+			}
+			if !denied(failed) {
+				t.Errorf("%s does its work without %s: %v", name, g, failed)
+			}
+			w.exec("GRANT " + g + " TO " + role)
+		}
+	}
+	t.Logf("%d grants", total)
+}
+
+func TestBadRolesAreRefused(t *testing.T) {
+	w := newWorld(t)
+	for want, r := range map[string]store.Roles{
+		"another role has that name": {Relay: "x", Reader: "x"},
+		"keeps that name for itself": {Relay: "pg_monitor"},
+		"contains ';'":               {Application: "a; DROP TABLE users--"},
+		"the limit is 63":            {Migrator: strings.Repeat("m", 64)},
+	} {
+		for _, script := range []func(store.Roles) (string, error){w.st.RoleScript, w.st.GrantScript} {
+			if _, err := script(r); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%+v: %v, want %s", r, err, want)
+			}
+		}
+	}
+}

@@ -1,0 +1,158 @@
+package store
+
+import (
+	"context"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/sixfold-go/sixfold/outbox"
+	"github.com/sixfold-go/sixfold/sqltx"
+)
+
+// questions are the statements of an Operator, which are written once: parameters as ?1, and the little in which the
+// dialects differ through methods. The first parameter is the clock where the database's own is not used.
+type questions struct {
+	s   *Store
+	now int64 // SQLite only
+	pg  bool
+}
+
+func (o *Operator) questions() questions {
+	q := questions{s: o.s}
+	if k, ok := o.s.outbox.keeper.(*liteKeeper); ok {
+		q.now = k.now()
+	} else {
+		q.pg = true
+	}
+	return q
+}
+
+// begin keeps the transaction to the primary key: with statistics of an empty table the planner would walk every dead row.
+// A statement for which the key is of no use reads the table nevertheless.
+func (q questions) begin(ctx context.Context, tx sqltx.Tx) error {
+	if !q.pg {
+		return nil
+	}
+	for _, s := range []string{"SET LOCAL enable_seqscan = off", "SET LOCAL enable_bitmapscan = off", "SET LOCAL jit = off"} {
+		if _, err := tx.Exec(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// among is the condition that a column is one of those that a query answers. As an array PostgreSQL never joins with the
+// whole table.
+func (q questions) among(query string) string {
+	if q.pg {
+		return "= ANY(ARRAY(" + query + "))"
+	}
+	return "IN (" + query + ")"
+}
+
+// args puts the clock in front. On PostgreSQL the first parameter is there too, so that the numbers are the same.
+func (q questions) args(rest ...any) []any { return append([]any{q.now}, rest...) }
+
+var parameter = regexp.MustCompile(`\?(\d+)`)
+
+// fill writes parameters and casts in the dialect's way.
+func (q questions) fill(sql string) string {
+	uuid := ""
+	if q.pg {
+		sql, uuid = parameter.ReplaceAllString(sql, "$$$1"), "::text::uuid"
+	}
+	return strings.ReplaceAll(sql, "{{uuid}}", uuid)
+}
+
+// age is the microseconds since an instant.
+func (q questions) age(instant string) string {
+	if q.pg {
+		return "(extract(epoch FROM clock_timestamp() - " + instant + ")::numeric * 1000000.0)::bigint + 0::bigint * $1::bigint"
+	}
+	return "?1 - " + instant
+}
+
+// rows selects what entry scans.
+func (q questions) rows(t outbox.Table, whole bool) string {
+	body, at := "CASE WHEN 1 = 0 THEN body END", "created_at"
+	if whole {
+		body = "body"
+	}
+	id, size := "id", "coalesce(length(CAST(body AS BLOB)), -1)"
+	if q.pg {
+		id, size, at = "id::text", "coalesce(octet_length(body), -1)", "(extract(epoch FROM created_at)::numeric * 1000000.0)::bigint"
+	}
+	return q.s.names.fill("SELECT seq, partition, attempts, " + id + ", class, topic, coalesce(key, ''), attrs, " + body + ", " + size + ", " + at + ", " + q.age("created_at") + " FROM {{" + t.String() + "}}")
+}
+
+func (q questions) entry(list *[]Entry) func(sqltx.Rows) error {
+	return func(r sqltx.Rows) error {
+		var e Entry
+		var at, age int64
+		if err := r.Scan(&e.Seq, &e.Partition, &e.Attempts, &e.ID, &e.Class, &e.Topic, &e.Key, &e.Attrs, &e.Body, &e.BodySize, &at, &age); err != nil {
+			return err
+		}
+		e.Partition &= outbox.Partitions - 1 // as readers take it
+		e.CreatedAt, e.Age = time.UnixMicro(at).UTC(), max(0, time.Duration(age)*time.Microsecond)
+		*list = append(*list, e)
+		return nil
+	}
+}
+
+// overview groups the oldest rows.
+func (q questions) overview(t outbox.Table) string {
+	return q.s.names.fill(q.fill("SELECT class, count(*), " + q.age("min(created_at)") +
+		" FROM (SELECT class, created_at FROM {{" + t.String() + "}} ORDER BY seq LIMIT ?2) w GROUP BY class ORDER BY class"))
+}
+
+// readers are the statements about owners and nodes, which the Keeper has.
+func (q questions) readers(t outbox.Table) (owners, nodes string, args []any) {
+	switch k := q.s.outbox.keeper.(type) {
+	case *pgKeeper:
+		return k.owners, k.nodes, []any{t == outbox.ToLocal}
+	case *liteKeeper:
+		return k.owners, k.nodes, []any{boolInt(t == outbox.ToLocal), q.now}
+	}
+	return "", "", nil
+}
+
+// estimate of the rows, by the statistics; SQLite keeps none, and its seqs say at most how many there are.
+func (q questions) estimate(t outbox.Table) string {
+	if q.pg {
+		return q.s.names.fill("SELECT greatest(coalesce(pg_catalog.pg_stat_get_live_tuples(c.oid), 0), c.reltuples::bigint) FROM pg_catalog.pg_class c WHERE c.oid = {{literal " + t.String() + "}}::regclass")
+	}
+	return q.s.names.fill("SELECT max(seq) - min(seq) + 1 FROM {{" + t.String() + "}}")
+}
+
+// victims is the condition for v between two seqs. The clock is the first parameter.
+func (q questions) victims(v Victims, after, last int64) (where string, args []any) {
+	args = q.args(after, last)
+	where = "seq > ?2 AND seq <= ?3 AND " + q.age("created_at") + " >= "
+	add := func(value any) string {
+		args = append(args, value)
+		return "?" + string('0'+rune(len(args)))
+	}
+	where += add(v.Older.Microseconds())
+	if v.Class != nil {
+		where += " AND class = " + add(*v.Class)
+	}
+	if v.Topic != "" {
+		where += " AND topic = " + add(v.Topic)
+	}
+	if v.ID != "" {
+		where += " AND id = " + add(strings.ToLower(v.ID)) + "{{uuid}}"
+	}
+	if v.Seq != 0 {
+		where += " AND seq = " + add(v.Seq)
+	}
+	return where, args
+}
+
+// lockRows leaves rows out that another transaction holds.
+func (q questions) lockRows() string {
+	if q.pg {
+		return " FOR UPDATE SKIP LOCKED"
+	}
+	return ""
+}
