@@ -1,6 +1,7 @@
 package servers
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -18,7 +19,7 @@ import (
 func Main(m *testing.M, leaks ...goleak.Option) {
 	Reexec()
 	code := m.Run()
-	if err := stopShared(); err != nil {
+	if err := errors.Join(stopShared(), stopSharedRabbitMQ()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = max(code, 1)
 	}
