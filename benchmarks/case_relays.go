@@ -58,13 +58,9 @@ func (t *tables) fillAndDrain(ctx context.Context, r *relays, n int) (float64, e
 	return v, nil
 }
 
-// idleSnapshot compares a relay's rate after 300,000 rows were produced and drained beside somebody's open snapshot, which
-// keeps all of them as dead rows in the table, with its rate before.
+// idleSnapshot compares a relay's rate in a database where 300,000 rows were produced and drained beside somebody's open
+// snapshot, which keeps all of them as dead rows in the table, with that of another relay in a database without one.
 func idleSnapshot(ctx context.Context, s *scope, b *broker) error {
-	t, err := s.onFast(ctx, 8)
-	if err != nil {
-		return err
-	}
 	chunk := pick(s.bench, 50_000, 500)
 	dead := pick(s.bench, 300_000, 1500)
 	if err := b.fresh(ctx); err != nil {
@@ -75,40 +71,42 @@ func idleSnapshot(ctx context.Context, s *scope, b *broker) error {
 		return err
 	}
 	s.atEnd(func() error { return transport.Close(context.WithoutCancel(ctx)) })
-	r, err := startRelays(ctx, t.st.Outbox(), transport, 1, outbox.RelayOptions{})
-	if err != nil {
-		return err
-	}
-	s.atEnd(r.stop)
-	chunks := func(n int) (rates []float64, err error) {
-		for range n {
-			v, err := t.fillAndDrain(ctx, r, chunk)
-			if err != nil {
+	drained := func(snapshot bool) (arm, error) {
+		t, err := s.onFast(ctx, 8)
+		if err != nil {
+			return nil, err
+		}
+		r, err := startRelays(ctx, t.st.Outbox(), transport, 1, outbox.RelayOptions{})
+		if err != nil {
+			return nil, err
+		}
+		s.atEnd(r.stop)
+		once := func(ctx context.Context) (float64, error) { return t.fillAndDrain(ctx, r, chunk) }
+		if !snapshot {
+			return once, nil
+		}
+		release, err := t.openSnapshot(ctx)
+		if err != nil {
+			return nil, err
+		}
+		s.atEnd(release)
+		s.say("a snapshot is open; %d rows are produced and drained", dead)
+		for range dead / chunk {
+			if _, err := once(ctx); err != nil {
 				return nil, err
 			}
-			rates = append(rates, v)
-			s.say("%d rows: %.0f/s", chunk, v)
 		}
-		return rates, nil
+		return once, nil
 	}
-	before, err := chunks(1 + s.rounds)
+	without, err := drained(false)
 	if err != nil {
 		return err
 	}
-	release, err := t.openSnapshot(ctx)
+	with, err := drained(true)
 	if err != nil {
 		return err
 	}
-	s.atEnd(release)
-	s.say("a snapshot is open; %d rows are produced and drained", dead)
-	if _, err := chunks(dead / chunk); err != nil {
-		return err
-	}
-	after, err := chunks(s.rounds)
-	if err != nil {
-		return err
-	}
-	return s.against(line{Case: s.name, Unit: "msg/s", PeerName: "before the snapshot"}, goal{ratioAtLeast, 0.90, 1}, before[1:], after)
+	return s.compare(ctx, line{Case: s.name, Unit: "msg/s", PeerName: "no snapshot"}, goal{ratioAtLeast, 0.90, 1}, without, with)
 }
 
 // openSnapshot opens a transaction that keeps every row that is deleted from now on.
