@@ -103,10 +103,25 @@ func TestParallelRelaysKeepOrder(t *testing.T) {
 	comes := make(chan struct{})
 	go func() { // the fourth comes and goes
 		defer close(comes)
+		gained := make(chan struct{}, 1)
+		fourth := o
+		fourth.Hooks.LeaseGained = func(string, []outbox.Lease) {
+			select {
+			case gained <- struct{}{}:
+			default:
+			}
+		}
 		for range 3 {
-			stop := w.relay(o)
-			time.Sleep(time.Second) // long enough to get its share
+			stop := w.relay(fourth)
+			select {
+			case <-gained: // its share, or a part of it
+			case <-t.Context().Done():
+			}
 			stop()
+			select { // what it gained as it stopped
+			case <-gained:
+			default:
+			}
 		}
 	}()
 	var wg sync.WaitGroup
