@@ -13,14 +13,19 @@ import (
 // A Unit buffers the messages of one transaction, which Do writes together at its end. They belong to the whole
 // transaction, savepoints or not. It belongs to the goroutine of Do's function.
 type Unit struct {
-	ctx context.Context
-	box *Outbox
-	all written
-	err error
+	ctx   context.Context
+	box   *Outbox
+	all   written
+	err   error
+	ended bool // Do's function has returned
 }
 
-// Publish adds m and answers its id. What is wrong with m makes Do fail, whatever its function returns.
+// Publish adds m and answers its id. What is wrong with m makes Do fail, whatever its function returns. Once that has
+// returned, there is no transaction any more to which m could belong: the id is then empty, and nothing is published.
 func (u *Unit) Publish(m sixfold.Message, opts ...Option) (id string) {
+	if u.ended {
+		return ""
+	}
 	w, err := u.box.kept(u.ctx, m, opts)
 	if err != nil {
 		u.err = errors.Join(u.err, err)
@@ -43,7 +48,11 @@ func Do[X any](ctx context.Context, o *Outbox, db sqltx.DB[X], fn func(ctx conte
 	u := &Unit{ctx: ctx, box: o}
 	var err error
 	if db.CommitWith != nil {
-		err = db.CommitWith(ctx, func(x X) ([]sqltx.Statement, error) { return u.statements(ctx, db.Tx(x), fn(ctx, x, u)) })
+		err = db.CommitWith(ctx, func(x X) ([]sqltx.Statement, error) {
+			ferr := fn(ctx, x, u)
+			u.ended = true
+			return u.statements(ctx, db.Tx(x), ferr)
+		})
 	} else {
 		err = doPlain(ctx, o, db, u, fn)
 	}
@@ -56,7 +65,9 @@ func Do[X any](ctx context.Context, o *Outbox, db sqltx.DB[X], fn func(ctx conte
 func doPlain[X any](ctx context.Context, o *Outbox, db sqltx.DB[X], u *Unit, fn func(context.Context, X, *Unit) error) error {
 	finished, xact := false, ""
 	err := db.Run(ctx, func(x X) (err error) {
-		if err := errors.Join(fn(ctx, x, u), u.err); err != nil {
+		err = fn(ctx, x, u)
+		u.ended = true
+		if err := errors.Join(err, u.err); err != nil {
 			return err
 		}
 		xact, err = u.write(ctx, db.Tx(x))

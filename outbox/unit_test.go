@@ -57,6 +57,20 @@ func TestDoCommits(t *testing.T) {
 	})
 }
 
+// What comes after the transaction's end belongs to none, and gets no id.
+func TestUnitEndsWithItsFunction(t *testing.T) {
+	each(t, func(t *testing.T, db *outbox.FakeDB, box *outbox.Outbox, lib sqltx.DB[*outbox.FakeTx]) {
+		var kept *outbox.Unit
+		err := outbox.Do(t.Context(), box, lib, func(_ context.Context, _ *outbox.FakeTx, u *outbox.Unit) error {
+			kept = u
+			return nil
+		})
+		if id := kept.Publish(placed{"1"}); err != nil || id != "" || len(rows(db)) != 0 {
+			t.Errorf("%v: id %q, %d rows", err, id, len(rows(db)))
+		}
+	})
+}
+
 // guarantees: O1, O2
 func TestDoRollsBack(t *testing.T) {
 	boom := errors.New("boom")
