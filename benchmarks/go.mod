@@ -47,4 +47,5 @@ replace (
 	github.com/sixfold-go/sixfold/itest => ../itest
 	github.com/sixfold-go/sixfold/postgres => ../postgres
 	github.com/sixfold-go/sixfold/transport/nats => ../transport/nats
+	github.com/sixfold-go/sixfold/transport/rabbitmq => ../transport/rabbitmq
 )

@@ -22,4 +22,5 @@ replace (
 	github.com/sixfold-go/sixfold/examples/demo-nats => ../examples/demo-nats
 	github.com/sixfold-go/sixfold/itest => ../itest
 	github.com/sixfold-go/sixfold/transport/nats => ../transport/nats
+	github.com/sixfold-go/sixfold/transport/rabbitmq => ../transport/rabbitmq
 )

@@ -24,8 +24,11 @@ var edges = []edge{
 	{"bus/bustest/...", []string{".", "bus", "bus/bustest/...", "transport/memory", "internal/..."}, "the drivers' conformance suite; its broken drivers are built on the in-process one"},
 	{"transport/memory", []string{".", "cloudevents", "bus", "sqltx", "internal/..."}, "a driver: it satisfies bus and knows no store"},
 
+	{"sixfoldtest", []string{".", "sqltx", "bus", "outbox", "store/memory", "transport/memory", "internal/..."}, "for users' tests: the store and the broker of the process, wired; nothing imports it but tests"},
+
 	// Modules of their own.
 	{"transport/nats/...", []string{".", "cloudevents", "bus", "sqltx", "transport/nats/...", "internal/..."}, "a driver: it satisfies bus and knows no store"},
+	{"transport/rabbitmq/...", []string{".", "cloudevents", "bus", "sqltx", "transport/rabbitmq/...", "internal/..."}, "a driver: it satisfies bus and knows no store"},
 	{"postgres/...", []string{".", "sqltx", "bus", "outbox", "inbox", "store/...", "postgres/...", "internal/..."}, "what only pgx can do for outbox and store; no broker is involved"},
 	{"itest/...", []string{"..."}, "tests on real servers: never imported by what users build"},
 	{"benchmarks/...", []string{"..."}, "a program: nobody imports it"},
@@ -45,6 +48,7 @@ type party struct {
 var parties = []party{
 	{".", nil, "go get of the root adds nothing to anyone's build"},
 	{"transport/nats", []string{"github.com/nats-io/"}, "split off for the client of NATS, and nothing else"},
+	{"transport/rabbitmq", []string{"github.com/rabbitmq/"}, "split off for the client of RabbitMQ, and nothing else"},
 	{"postgres", []string{"github.com/jackc/"}, "split off for pgx, and nothing else"},
 	{"examples/demo", []string{"modernc.org/sqlite"}, "from a fresh clone to a report in a minute and a half"},
 }

@@ -15,7 +15,7 @@ import (
 var packages = map[string]string{
 	"sixfold": ".", "sqltx": "sqltx", "cloudevents": "cloudevents", "bus": "bus", "bustest": "bus/bustest", "outbox": "outbox",
 	"inbox": "inbox", "store": "store", "storetest": "store/storetest", "memory": "transport/memory", "nats": "transport/nats",
-	"postgres": "postgres",
+	"rabbitmq": "transport/rabbitmq", "postgres": "postgres",
 }
 
 var code = regexp.MustCompile("`[^`\n]+`")

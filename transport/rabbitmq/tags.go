@@ -1,0 +1,58 @@
+package rabbitmq
+
+// State of a delivery tag.
+type tagState uint8
+
+const (
+	open    tagState = iota // not settled, or not even arrived here
+	settled                 // the node does not know it yet
+	acked                   // alone, while an earlier one was open
+)
+
+// tags are the deliveries of one channel, which the node numbers from 1. All up to the floor are acknowledged at once.
+type tags struct {
+	list  fifo[tagState]
+	first uint64 // of list
+}
+
+// ack is an acknowledgement to send.
+type ack struct {
+	tag      uint64
+	multiple bool
+}
+
+// settle notes one tag.
+func (t *tags) settle(tag uint64) {
+	if tag < t.first {
+		return
+	}
+	for uint64(t.list.len()) <= tag-t.first {
+		t.list.push(open)
+	}
+	*t.list.at(int(tag - t.first)) = settled
+}
+
+// acks answers what to send now: one for all up to the floor, and one for each of alone that lies above it. A node takes
+// an acknowledgement of several for a tag only that is still open to it, so it names the last that was not acknowledged alone.
+func (t *tags) acks(alone []uint64, out []ack) []ack {
+	last := uint64(0)
+	for t.list.len() > 0 && *t.list.at(0) != open {
+		if t.list.pop() == settled {
+			last = t.first
+		}
+		t.first++
+	}
+	if last > 0 {
+		out = append(out, ack{last, true})
+	}
+	for _, tag := range alone {
+		if tag < t.first {
+			continue
+		}
+		if at := t.list.at(int(tag - t.first)); *at == settled {
+			*at = acked
+			out = append(out, ack{tag, false})
+		}
+	}
+	return out
+}
