@@ -42,6 +42,7 @@ require (
 
 replace (
 	github.com/sixfold-go/sixfold => ..
+	github.com/sixfold-go/sixfold/cmd/sixfold => ../cmd/sixfold
 	github.com/sixfold-go/sixfold/examples/demo => ../examples/demo
 	github.com/sixfold-go/sixfold/examples/demo-nats => ../examples/demo-nats
 	github.com/sixfold-go/sixfold/itest => ../itest

@@ -93,6 +93,9 @@ func (q questions) entry(list *[]Entry) func(sqltx.Rows) error {
 		if err := r.Scan(&e.Seq, &e.Partition, &e.Attempts, &e.ID, &e.Class, &e.Topic, &e.Key, &e.Attrs, &e.Body, &e.BodySize, &at, &age); err != nil {
 			return err
 		}
+		if e.BodySize == 0 { // which some libraries read as no body
+			e.Body = []byte{}
+		}
 		e.Partition &= outbox.Partitions - 1 // as readers take it
 		e.CreatedAt, e.Age = time.UnixMicro(at).UTC(), max(0, time.Duration(age)*time.Microsecond)
 		*list = append(*list, e)

@@ -35,6 +35,7 @@ require (
 replace (
 	github.com/sixfold-go/sixfold => ../..
 	github.com/sixfold-go/sixfold/benchmarks => ../../benchmarks
+	github.com/sixfold-go/sixfold/cmd/sixfold => ../../cmd/sixfold
 	github.com/sixfold-go/sixfold/examples/demo => ../demo
 	github.com/sixfold-go/sixfold/itest => ../../itest
 	github.com/sixfold-go/sixfold/postgres => ../../postgres

@@ -22,6 +22,7 @@ require (
 replace (
 	github.com/sixfold-go/sixfold => ../..
 	github.com/sixfold-go/sixfold/benchmarks => ../../benchmarks
+	github.com/sixfold-go/sixfold/cmd/sixfold => ../../cmd/sixfold
 	github.com/sixfold-go/sixfold/examples/demo-nats => ../demo-nats
 	github.com/sixfold-go/sixfold/itest => ../../itest
 	github.com/sixfold-go/sixfold/postgres => ../../postgres

@@ -30,6 +30,7 @@ var edges = []edge{
 	{"transport/nats/...", []string{".", "cloudevents", "bus", "sqltx", "transport/nats/...", "internal/..."}, "a driver: it satisfies bus and knows no store"},
 	{"transport/rabbitmq/...", []string{".", "cloudevents", "bus", "sqltx", "transport/rabbitmq/...", "internal/..."}, "a driver: it satisfies bus and knows no store"},
 	{"postgres/...", []string{".", "sqltx", "bus", "outbox", "inbox", "store/...", "postgres/...", "internal/..."}, "what only pgx can do for outbox and store; no broker is involved"},
+	{"cmd/sixfold/...", []string{".", "sqltx", "cloudevents", "bus", "outbox", "inbox", "store/...", "postgres", "transport/...", "examples/demo/...", "cmd/sixfold/..."}, "the command line: it links every driver, and no server"},
 	{"itest/...", []string{"..."}, "tests on real servers: never imported by what users build"},
 	{"benchmarks/...", []string{"..."}, "a program: nobody imports it"},
 	{"examples/demo/...", []string{".", "sqltx", "cloudevents", "bus", "outbox", "inbox", "store/...", "transport/memory", "examples/demo/..."}, "the demo on the root module and SQLite only, since every driver linked costs a newcomer minutes of compiling"},
@@ -50,5 +51,6 @@ var parties = []party{
 	{"transport/nats", []string{"github.com/nats-io/"}, "split off for the client of NATS, and nothing else"},
 	{"transport/rabbitmq", []string{"github.com/rabbitmq/"}, "split off for the client of RabbitMQ, and nothing else"},
 	{"postgres", []string{"github.com/jackc/"}, "split off for pgx, and nothing else"},
+	{"cmd/sixfold", []string{"github.com/spf13/cobra", "github.com/BurntSushi/toml", "github.com/jackc/", "github.com/nats-io/nats.go", "modernc.org/sqlite"}, "drivers and a parser of commands; a server stays outside"},
 	{"examples/demo", []string{"modernc.org/sqlite"}, "from a fresh clone to a report in a minute and a half"},
 }

@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/sixfold-go/sixfold/sqltx"
+	"github.com/sixfold-go/sixfold/store"
+)
+
+// database is a connected store.
+type database struct {
+	*store.Store
+	run    sqltx.Runner
+	server string // for people
+	close  func()
+}
+
+// connect connects to the database of the flags. create makes an SQLite file that is missing.
+func (a *app) connect(ctx context.Context, create bool) (*database, error) {
+	where, err := a.parseDSN()
+	if err != nil {
+		return nil, err
+	}
+	// The names are checked first, so that nothing is asked of a server for nothing.
+	if _, err := a.offline(where.sqlite); err != nil {
+		return nil, err
+	}
+	open := a.openPostgres
+	if where.sqlite {
+		open = a.openSQLite
+	}
+	db, err := open(ctx, where, create)
+	if err != nil {
+		return nil, err
+	}
+	if db.Store, err = a.store(db.run, where.sqlite); err != nil {
+		db.close()
+		return nil, err
+	}
+	return db, nil
+}
+
+func (a *app) store(run sqltx.Runner, sqlite bool) (*store.Store, error) {
+	open, o := store.Postgres, &store.Options{Schema: a.schema, Prefix: a.prefix}
+	if sqlite {
+		open = store.SQLite
+	}
+	st, err := open(run, o)
+	if err != nil {
+		f := asFailure(err)
+		return nil, usage(f.Message, f.Hint)
+	}
+	return st, nil
+}
+
+// offline is a store that only knows its names.
+func (a *app) offline(sqlite bool) (*store.Store, error) { return a.store(nobody{}, sqlite) }
+
+// nobody is a database that cannot be asked.
+type nobody struct{}
+
+var errOffline = failedWith("this command is not connected", "give --dsn")
+
+func (nobody) InTx(context.Context, func(sqltx.Tx) error) error       { return errOffline }
+func (nobody) ExecSQL(context.Context, string, ...any) (int64, error) { return 0, errOffline }
+func (nobody) EachRow(context.Context, string, []any, func(sqltx.Rows) error) error {
+	return errOffline
+}

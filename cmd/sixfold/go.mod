@@ -1,0 +1,49 @@
+module github.com/sixfold-go/sixfold/cmd/sixfold
+
+go 1.26.0
+
+require (
+	github.com/BurntSushi/toml v1.6.0
+	github.com/jackc/pgx/v5 v5.12.0
+	github.com/nats-io/nats.go v1.55.0
+	github.com/sixfold-go/sixfold v0.0.0
+	github.com/sixfold-go/sixfold/examples/demo v0.0.0
+	github.com/sixfold-go/sixfold/postgres v0.0.0
+	github.com/sixfold-go/sixfold/transport/nats v0.0.0
+	github.com/spf13/cobra v1.10.2
+	modernc.org/sqlite v1.60.1
+)
+
+require (
+	github.com/dustin/go-humanize v1.0.1 // indirect
+	github.com/google/uuid v1.6.0 // indirect
+	github.com/inconshreveable/mousetrap v1.1.0 // indirect
+	github.com/jackc/pgpassfile v1.0.0 // indirect
+	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
+	github.com/jackc/puddle/v2 v2.2.3 // indirect
+	github.com/klauspost/compress v1.20.0 // indirect
+	github.com/mattn/go-isatty v0.0.24 // indirect
+	github.com/nats-io/nkeys v0.4.16 // indirect
+	github.com/nats-io/nuid v1.0.1 // indirect
+	github.com/ncruces/go-strftime v1.0.0 // indirect
+	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
+	github.com/spf13/pflag v1.0.9 // indirect
+	golang.org/x/crypto v0.57.0 // indirect
+	golang.org/x/sync v0.23.0 // indirect
+	golang.org/x/sys v0.48.0 // indirect
+	golang.org/x/text v0.42.0 // indirect
+	modernc.org/libc v1.77.1 // indirect
+	modernc.org/mathutil v1.7.1 // indirect
+	modernc.org/memory v1.12.1 // indirect
+)
+
+replace (
+	github.com/sixfold-go/sixfold => ../..
+	github.com/sixfold-go/sixfold/benchmarks => ../../benchmarks
+	github.com/sixfold-go/sixfold/examples/demo => ../../examples/demo
+	github.com/sixfold-go/sixfold/examples/demo-nats => ../../examples/demo-nats
+	github.com/sixfold-go/sixfold/itest => ../../itest
+	github.com/sixfold-go/sixfold/postgres => ../../postgres
+	github.com/sixfold-go/sixfold/transport/nats => ../../transport/nats
+	github.com/sixfold-go/sixfold/transport/rabbitmq => ../../transport/rabbitmq
+)

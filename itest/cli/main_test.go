@@ -1,0 +1,90 @@
+// Package cli tests the command sixfold as its users run it, on real servers.
+package cli
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/sixfold-go/sixfold/cmd/sixfold/cli"
+	"github.com/sixfold-go/sixfold/examples/demo/demo"
+	"github.com/sixfold-go/sixfold/itest/servers"
+)
+
+// The test binary is the command when it is started under that name.
+func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == "sixfold" || demo.IsChild() {
+		os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	}
+	servers.Main(m)
+}
+
+// command answers a directory with the command sixfold.
+func command(t testing.TB) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.Symlink(self, filepath.Join(dir, "sixfold")); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// Each file of testdata/script is what a user does. The environment has PG_DSN, an empty database of a real PostgreSQL, and
+// NATS_URL, an empty JetStream, for those scripts that are named after them.
+func TestScripts(t *testing.T) {
+	bin := command(t)
+	files, err := filepath.Glob(filepath.Join("testdata", "script", "*.txtar"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("there are no scripts: %v", err)
+	}
+	for _, file := range files {
+		name := filepath.Base(file)
+		var more []string
+		prepare := func(t *testing.T) {
+			switch name {
+			case "postgres.txtar", "grants.txtar":
+				more = append(more, "PG_DSN="+servers.Postgres(t).Database(t))
+			case "nats.txtar":
+				more = append(more, "NATS_URL="+servers.NATS(t, nil).URL())
+			}
+		}
+		t.Run(name, func(t *testing.T) {
+			prepare(t)
+			testscript.Run(t, testscript.Params{Files: []string{file}, Setup: func(e *testscript.Env) error {
+				e.Vars = append(e.Vars, more...)
+				e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
+				return nil
+			}, Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"exits": exits}})
+		})
+	}
+}
+
+// exits runs sixfold and wants an exit code: exits 2 outbox list.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	if err != nil || neg {
+		ts.Fatalf("write: exits CODE ARGUMENTS")
+	}
+	got := 0
+	var failed *exec.ExitError
+	if err := ts.Exec("sixfold", args[1:]...); errors.As(err, &failed) {
+		got = failed.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("sixfold: %v", err)
+	}
+	if got != want {
+		ts.Fatalf("the exit code is %d, want %d", got, want)
+	}
+	if want != 0 && want != 1 && want != 3 && ts.ReadFile("stdout") != "" { // doctor reports on stdout, whatever it finds
+		ts.Fatalf("something is on stdout")
+	}
+}
