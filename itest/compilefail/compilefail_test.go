@@ -21,6 +21,8 @@ var says = map[string]string{
 	"sqldblike":   `*sql.DB does not implement sqltx.LikeTx (missing method Commit)`,
 	"sqlconn":     `*sql.Conn does not implement sqltx.LikeTx (missing method Commit)`,
 	"sqlx":        `*sqlx.DB does not implement sqltx.LikeTx (missing method Commit)`,
+	"bun":         `*bun.DB does not implement sqltx.LikeTx (missing method Commit)`,
+	"ent":         `libraries/ent/ent".Client does not implement sqltx.LikeTx (missing method Commit)`,
 	"native":      `cannot use tx (variable of interface type pgx.Tx) as sqltx.Tx value in argument to box.Publish`,
 	"nil":         `cannot use nil as sqltx.Tx value in argument to box.Publish`,
 	"none":        `not enough arguments in call to box.Publish`,
