@@ -25,6 +25,7 @@ type run struct {
 	server  *servers.PostgresServer // nil: somebody else's
 	broker  brokerServer            // nil: none
 	dsn     string
+	roles   map[string]string // URLs by role, on our own server
 	pool    *pgxpool.Pool
 	slots   []*slot
 	until   atomic.Int64 // messages that the publisher may commit so far
@@ -117,13 +118,26 @@ func (r *run) prepare(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(st.Migrate(ctx), createLedger(ctx, r.pool, r.o.Keys)); err != nil {
+	if r.server != nil {
+		r.roles, err = asRoles(ctx, r.pool, st, r.dsn, r.o.Keys)
+	} else {
+		err = errors.Join(st.Migrate(ctx), createLedger(ctx, r.pool, r.o.Keys))
+	}
+	if err != nil {
 		return err
 	}
 	if r.o.Plant == planted.SequenceCache {
 		_, err = r.pool.Exec(ctx, "ALTER TABLE sixfold.outbox ALTER COLUMN seq SET CACHE 20; ALTER TABLE sixfold.local ALTER COLUMN seq SET CACHE 20")
 	}
 	return err
+}
+
+// dsnOf is the URL with which a role connects.
+func (r *run) dsnOf(role string) string {
+	if dsn, ok := r.roles[role]; ok {
+		return dsn
+	}
+	return r.dsn
 }
 
 func (r *run) brokerURL() string {
@@ -144,7 +158,7 @@ func (r *run) work(ctx context.Context) error {
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	r.waiting.Go(func() { r.watch(watching) })
-	faults := draw(&r.o, r.rng, r.broker != nil)
+	faults := draw(&r.o, r.rng, r.broker)
 	share := r.o.Messages / (len(faults) + 1)
 	for i, f := range faults {
 		r.allow(share * (i + 1))

@@ -58,7 +58,7 @@ func (s *slot) start() error {
 	if err != nil {
 		return fmt.Errorf("torture: find this program: %w", err)
 	}
-	config, err := json.Marshal(Config{Role: s.role, Slot: s.name, Incarnation: s.count, Dir: s.run.o.Dir, DSN: s.run.dsn, BrokerURL: s.run.brokerURL(), Options: s.run.o})
+	config, err := json.Marshal(Config{Role: s.role, Slot: s.name, Incarnation: s.count, Dir: s.run.o.Dir, DSN: s.run.dsnOf(s.role), BrokerURL: s.run.brokerURL(), Options: s.run.o})
 	if err != nil {
 		return fmt.Errorf("torture: encode a role: %w", err)
 	}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/sixfold-go/sixfold/store"
+)
+
+// ledgerGrants are what the processes may do to the tables of the ledger.
+const ledgerGrants = `
+CREATE ROLE torture_application LOGIN PASSWORD '%[1]s' IN ROLE sixfold_application, sixfold_reader;
+CREATE ROLE torture_relay LOGIN PASSWORD '%[1]s' IN ROLE sixfold_relay;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ledger_key, ledger_tx, ledger_poison, effect, dead TO torture_application;
+GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO torture_application;
+`
+
+// asRoles makes tables and roles on a server of our own, and answers the URL for each role of ours: relays may do what
+// store.GrantScript gives to relays and nothing else, publishers and consumers what it gives to applications. The
+// publisher also counts how much waits, as a reader.
+func asRoles(ctx context.Context, pool *pgxpool.Pool, st *store.Store, dsn string, keys int) (map[string]string, error) {
+	u, err := url.Parse(dsn)
+	if err != nil {
+		return nil, errors.New("torture: the database's URL cannot be read")
+	}
+	password, _ := u.User.Password() // theirs too: the server is ours, and gone in a minute
+	steps := []func() error{
+		script(ctx, pool, func() (string, error) { return st.RoleScript(store.Roles{}) }),
+		func() error { return st.Migrate(ctx) },
+		script(ctx, pool, func() (string, error) { return st.GrantScript(store.Roles{}) }),
+		func() error { return createLedger(ctx, pool, keys) },
+		script(ctx, pool, func() (string, error) { return fmt.Sprintf(ledgerGrants, strings.ReplaceAll(password, "'", "''")), nil }),
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return nil, fmt.Errorf("torture: make the roles: %w", err)
+		}
+	}
+	by := map[string]string{}
+	for role, name := range map[string]string{"relay": "torture_relay", "publisher": "torture_application", "consumer": "torture_application", "mourner": "torture_application"} {
+		own := *u
+		own.User = url.UserPassword(name, password)
+		by[role] = own.String()
+	}
+	return by, nil
+}
+
+func script(ctx context.Context, pool *pgxpool.Pool, text func() (string, error)) func() error {
+	return func() error {
+		sql, err := text()
+		if err == nil {
+			_, err = pool.Exec(ctx, sql)
+		}
+		return err
+	}
+}
