@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -11,11 +12,12 @@ import (
 	"testing"
 )
 
-// packages whose exported names the pages may speak of, by the name that they write, with their folders.
+// packages whose exported names the pages may speak of, by the name that they write, with their folders. Two
+// packages of one name share it.
 var packages = map[string]string{
 	"sixfold": ".", "sqltx": "sqltx", "cloudevents": "cloudevents", "bus": "bus", "bustest": "bus/bustest", "outbox": "outbox",
-	"inbox": "inbox", "store": "store", "storetest": "store/storetest", "memory": "transport/memory", "nats": "transport/nats",
-	"rabbitmq": "transport/rabbitmq", "postgres": "postgres",
+	"inbox": "inbox", "store": "store", "storetest": "store/storetest", "memory": "transport/memory store/memory", "nats": "transport/nats",
+	"rabbitmq": "transport/rabbitmq", "postgres": "postgres", "sixfoldtest": "sixfoldtest",
 }
 
 var code = regexp.MustCompile("`[^`\n]+`")
@@ -26,8 +28,11 @@ var name = regexp.MustCompile(`\b([a-z]+)\.([A-Z]\w*)(?:\.([A-Z]\w*))?`)
 // The names that the documentation speaks of exist.
 func TestNamesExist(t *testing.T) {
 	known := map[string]map[string]bool{}
-	for pkg, dir := range packages {
-		known[pkg] = exported(t, filepath.Join(root, filepath.FromSlash(dir)))
+	for pkg, dirs := range packages {
+		known[pkg] = map[string]bool{}
+		for _, dir := range strings.Fields(dirs) {
+			maps.Copy(known[pkg], exported(t, filepath.Join(root, filepath.FromSlash(dir))))
+		}
 	}
 	for _, p := range pages(t) {
 		if slices.Contains(records, filepath.Base(p.path)) {
