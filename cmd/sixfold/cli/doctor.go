@@ -45,21 +45,27 @@ func (a *app) examine(c *cobra.Command, o *store.ExamineOptions) (found []store.
 		unreachable = f
 		return nil
 	}
-	began := time.Now()
-	db, err := a.connect(c.Context(), false)
-	if err != nil {
-		err = lost("database", err)
-	} else {
-		defer db.close()
-		found = append(found, store.Finding{Check: "database", Text: fmt.Sprintf("%s answered in %v", db.server, short(time.Since(began)))})
-		var more []store.Finding
-		if more, err = db.Examine(c.Context(), o); err != nil {
-			err = lost("database", cannotConnect("the database stopped answering: "+err.Error(), "run this again"))
+	hasBroker := a.broker != "" || os.Getenv("SIXFOLD_BROKER") != ""
+	if !hasBroker || a.dsn != "" || os.Getenv("SIXFOLD_DSN") != "" {
+		began := time.Now()
+		db, err := a.connect(c.Context(), false)
+		if err == nil {
+			defer db.close()
+			found = append(found, store.Finding{Check: "database", Text: fmt.Sprintf("%s answered in %v", db.server, short(time.Since(began)))})
+			var more []store.Finding
+			if more, err = db.Examine(c.Context(), o); err != nil {
+				err = cannotConnect("the database stopped answering: "+err.Error(), "run this again")
+			}
+			found = append(found, more...)
 		}
-		found = append(found, more...)
+		if err != nil {
+			if err := lost("database", err); err != nil {
+				return nil, nil, err
+			}
+		}
 	}
-	if err != nil || a.broker == "" && os.Getenv("SIXFOLD_BROKER") == "" {
-		return found, unreachable, err
+	if !hasBroker {
+		return found, unreachable, nil
 	}
 	b, err := a.openBroker(c.Context())
 	if err != nil {

@@ -34,6 +34,7 @@ func newSecrets(args []string) *secrets {
 var (
 	inURL   = regexp.MustCompile(`^[^:/]*://(.*)@`)
 	inPairs = regexp.MustCompile(`(?i)(?:password|passfile_secret|token)\s*=\s*('(?:[^'\\]|\\.)*'?|[^\s&]+)`)
+	inLogin = regexp.MustCompile(`^[^:/@\s]+:(.*)@`) // what lacks its scheme
 	anyURL  = regexp.MustCompile(`://[^\s/"]*@`)
 )
 
@@ -58,6 +59,8 @@ func secretsOf(text string) (all []string) {
 			} else if !strings.HasPrefix(part, "postgres") {
 				add(m[1]) // a token of NATS
 			}
+		} else if m := inLogin.FindStringSubmatch(part); m != nil {
+			add(m[1])
 		}
 	}
 	for _, m := range inPairs.FindAllStringSubmatch(text, -1) {
