@@ -74,10 +74,42 @@ func (t *Transport) declareOptions(ctx context.Context) error {
 	if err := t.Declare(ctx, t.o.Topics...); err != nil {
 		return err
 	}
+	for _, sub := range t.o.Groups {
+		if err := t.declareGroup(ctx, sub); err != nil {
+			return fmt.Errorf("group %s: %w", quote(sub.Group), err)
+		}
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.declared = true
 	return nil
+}
+
+// declareGroup makes what a member would make.
+func (t *Transport) declareGroup(ctx context.Context, sub bus.Subscription) error {
+	for _, topic := range sub.Topics {
+		if err := t.declare(ctx, topic); err != nil {
+			return fmt.Errorf("topic %s: %w", quote(topic), err)
+		}
+		q, err := t.queueOf(topic, sub.Group, sub.Ordered)
+		if err == nil {
+			err = t.manage(ctx, func(l *link) error { return t.bindQueue(l, topic, q) })
+		}
+		if err != nil {
+			return fmt.Errorf("topic %s: %w", quote(topic), err)
+		}
+	}
+	return nil
+}
+
+// bindQueue makes a queue where it is not there, and binds it to its topic.
+func (t *Transport) bindQueue(l *link, topic string, q Queue) error {
+	return l.on(func(ch *amqp.Channel) error {
+		if err := t.declarePart(ch, q); err != nil {
+			return err
+		}
+		return t.declarePart(ch, Binding{From: topic, To: q.Name, Key: bindAll})
+	})
 }
 
 func (t *Transport) declare(ctx context.Context, topic string) error {
@@ -134,11 +166,7 @@ func (t *Transport) declareDeadQueue(ctx context.Context, dead string) error {
 	if err != nil {
 		return err
 	}
-	return t.manage(ctx, func(l *link) error {
-		return l.on(func(ch *amqp.Channel) error {
-			return errors.Join(t.declarePart(ch, q), t.declarePart(ch, Binding{From: dead, To: q.Name, Key: bindAll}))
-		})
-	})
+	return t.manage(ctx, func(l *link) error { return t.bindQueue(l, dead, q) })
 }
 
 // queueOf describes the queue of a group, or that of a dead topic.

@@ -85,14 +85,15 @@ func (t *Transport) dial(ctx context.Context, n node, role string) (*link, error
 			return nil, err
 		}
 	}
-	c, err := amqp.Open(conn, t.config(n, role))
+	heard := &socket{Conn: conn}
+	c, err := amqp.Open(heard, t.config(n, role))
 	if err == nil && !end() {
 		err = context.Cause(inner)
 	}
 	if err != nil {
 		end()
 		raw.Close()
-		return nil, err
+		return nil, heard.why(err)
 	}
 	return &link{conn: c, raw: raw}, nil
 }
@@ -226,8 +227,11 @@ func (l *link) asking(ctx context.Context, f func() error) error {
 	stop := context.AfterFunc(limited, func() { l.raw.Close() })
 	defer stop()
 	err := f()
-	if err != nil && ctx.Err() != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
 		return ctx.Err()
+	case err != nil && limited.Err() != nil:
+		return fmt.Errorf("%w: the node did not answer within %v", bus.ErrUnavailable, requestLimit)
 	}
 	return err
 }

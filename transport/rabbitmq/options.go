@@ -33,6 +33,9 @@ type Options struct {
 	Topology *Topology
 	// Topics are declared after it, with their dead letters.
 	Topics []string
+	// Groups are declared last: their topics, queues and bindings, so that messages wait for a group before its first member
+	// has come. Without that it misses what is sent before.
+	Groups []bus.Subscription
 	// Require creates nothing: the exchanges and queues have to be there, with the bindings, which cannot be checked.
 	// The queues of copies are made all the same.
 	Require bool
@@ -100,6 +103,15 @@ func (o *Options) defaulted() (Options, error) {
 	for _, topic := range d.Topics {
 		if err := checkTopic(topic); err != nil {
 			errs = append(errs, fmt.Errorf("rabbitmq: option Topics: %w", err))
+		}
+	}
+	for _, sub := range d.Groups {
+		err := checkSubscription(sub)
+		if sub.Group == "" {
+			err = errors.Join(err, errors.New("the group's name is empty; a copy cannot be declared"))
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("rabbitmq: option Groups: %w: %w", sixfold.ErrInvalid, err))
 		}
 	}
 	for i, a := range d.SASL {

@@ -133,13 +133,7 @@ func (ses *session) open() (err error) {
 		if s.kind == copied {
 			continue
 		}
-		err := ses.link.on(func(ch *amqp.Channel) error {
-			if err := s.t.declarePart(ch, s.queues[i]); err != nil {
-				return err
-			}
-			return s.t.declarePart(ch, Binding{From: topic, To: s.queues[i].Name, Key: bindAll})
-		})
-		if err != nil {
+		if err := s.t.bindQueue(ses.link, topic, s.queues[i]); err != nil {
 			s.t.routes.forget(topic)
 			return fmt.Errorf("topic %s: %w", quote(topic), err)
 		}
@@ -243,13 +237,20 @@ func (ses *session) remember(batch []*held) {
 func (ses *session) serve(ctx context.Context) (closing context.Context) {
 	look := time.NewTicker(time.Hour)
 	defer look.Stop()
+	pay := time.NewTicker(time.Hour)
+	defer pay.Stop()
 	for {
 		select {
 		case <-ses.poke:
 			look.Reset(lookEvery)
+			pay.Reset(owedEvery)
 		case <-look.C:
 			if !ses.look() {
 				look.Reset(time.Hour)
+			}
+		case <-pay.C:
+			if !ses.pay() {
+				pay.Reset(time.Hour)
 			}
 		case err := <-ses.closes:
 			if err == nil {
@@ -264,6 +265,7 @@ func (ses *session) serve(ctx context.Context) (closing context.Context) {
 		case <-ses.lost:
 			return nil
 		case closing := <-ses.s.stop:
+			ses.payAll(closing)
 			return closing
 		case <-ctx.Done():
 			return ctx

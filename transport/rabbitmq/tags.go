@@ -9,10 +9,12 @@ const (
 	acked                   // alone, while an earlier one was open
 )
 
-// tags are the deliveries of one channel, which the node numbers from 1. All up to the floor are acknowledged at once.
+// tags are the deliveries of one channel, which the node numbers from 1. All up to the floor, below the first that is open,
+// are acknowledged at once.
 type tags struct {
 	list  fifo[tagState]
 	first uint64 // of list
+	owed  int    // settled ones in list
 }
 
 // ack is an acknowledgement to send.
@@ -30,28 +32,34 @@ func (t *tags) settle(tag uint64) {
 		t.list.push(open)
 	}
 	*t.list.at(int(tag - t.first)) = settled
+	t.owed++
 }
 
-// acks answers what to send now: one for all up to the floor, and one for each of alone that lies above it. A node takes
-// an acknowledgement of several for a tag only that is still open to it, so it names the last that was not acknowledged alone.
-func (t *tags) acks(alone []uint64, out []ack) []ack {
+// raise adds the acknowledgement of all up to the floor, if it has moved. A node takes an acknowledgement of several
+// for a tag only that is still open to it, so it names the last that was not acknowledged alone.
+func (t *tags) raise(out []ack) []ack {
 	last := uint64(0)
 	for t.list.len() > 0 && *t.list.at(0) != open {
 		if t.list.pop() == settled {
 			last = t.first
+			t.owed--
 		}
 		t.first++
 	}
 	if last > 0 {
 		out = append(out, ack{last, true})
 	}
-	for _, tag := range alone {
-		if tag < t.first {
-			continue
-		}
-		if at := t.list.at(int(tag - t.first)); *at == settled {
+	return out
+}
+
+// alone adds acknowledgements of single tags above the floor, at most n, the oldest first.
+func (t *tags) alone(n int, out []ack) []ack {
+	for i := 0; i < t.list.len() && n > 0 && t.owed > 0; i++ {
+		if at := t.list.at(i); *at == settled {
 			*at = acked
-			out = append(out, ack{tag, false})
+			out = append(out, ack{t.first + uint64(i), false})
+			t.owed--
+			n--
 		}
 	}
 	return out

@@ -129,14 +129,14 @@ func (q Queue) check() error {
 	errs := []error{checkName(q.Name, q.Existing), checkArgs(q.Args)}
 	for key, field := range map[string]string{"x-queue-type": "Classic", "x-single-active-consumer": "SingleActive", "x-delivery-limit": "DeliveryLimit"} {
 		if _, there := q.Args[key]; there {
-			errs = append(errs, fmt.Errorf("Args have %q; use the field %s", key, field))
+			errs = append(errs, fmt.Errorf("its Args have %q; use the field %s", key, field))
 		}
 	}
 	switch {
 	case q.DeliveryLimit < 0 || q.DeliveryLimit > 1<<31-1:
-		errs = append(errs, fmt.Errorf("DeliveryLimit is %d; give 1 to %d, or 0 for 1,000,000", q.DeliveryLimit, 1<<31-1))
+		errs = append(errs, fmt.Errorf("its DeliveryLimit is %d; give 1 to %d, or 0 for 1,000,000", q.DeliveryLimit, 1<<31-1))
 	case q.Classic && q.DeliveryLimit > 0:
-		errs = append(errs, errors.New("DeliveryLimit is for quorum queues; leave it 0 with Classic"))
+		errs = append(errs, errors.New("its DeliveryLimit is for quorum queues; leave it 0 with Classic"))
 	}
 	if !q.Classic && (q.Transient || q.AutoDelete) {
 		errs = append(errs, errors.New("quorum queues are neither transient nor deleted automatically; set Classic too"))
@@ -150,15 +150,15 @@ func (q Queue) check() error {
 func (b Binding) check(exchanges, queues map[string]bool) error {
 	errs := []error{checkArgs(b.Args)}
 	if !exchanges[b.From] {
-		errs = append(errs, errors.New("From is no exchange of the topology; add it, with Existing if it is there"))
+		errs = append(errs, errors.New("its From is no exchange of the topology; add it, with Existing if it is there"))
 	}
 	switch {
 	case (b.To == "") == (b.ToExchange == ""):
 		errs = append(errs, errors.New("name a queue in To or an exchange in ToExchange, one of them"))
 	case b.To != "" && !queues[b.To]:
-		errs = append(errs, errors.New("To is no queue of the topology; add it, with Existing if it is there"))
+		errs = append(errs, errors.New("its To is no queue of the topology; add it, with Existing if it is there"))
 	case b.ToExchange != "" && !exchanges[b.ToExchange]:
-		errs = append(errs, errors.New("ToExchange is no exchange of the topology; add it, with Existing if it is there"))
+		errs = append(errs, errors.New("its ToExchange is no exchange of the topology; add it, with Existing if it is there"))
 	}
 	if len(b.Key) > maxShort {
 		errs = append(errs, fmt.Errorf("its key has %d bytes, the limit is %d", len(b.Key), maxShort))

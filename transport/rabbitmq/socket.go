@@ -1,0 +1,48 @@
+package rabbitmq
+
+import (
+	"fmt"
+	"net"
+	"sync"
+
+	"github.com/sixfold-go/sixfold/bus"
+)
+
+// A socket remembers how a connection began and ended, of which the client keeps the text only.
+type socket struct {
+	net.Conn
+	mu    sync.Mutex
+	first []byte // what the other side said first
+	err   error  // of the first Read that failed
+}
+
+// Read implements net.Conn.
+func (s *socket) Read(p []byte) (int, error) {
+	n, err := s.Conn.Read(p)
+	if len(s.first) < 2 || err != nil { // only this goroutine writes it
+		s.mu.Lock()
+		if len(s.first) < 2 {
+			s.first = append(s.first, p[:min(n, 2)]...)
+		}
+		if s.err == nil {
+			s.err = err
+		}
+		s.mu.Unlock()
+	}
+	return n, err
+}
+
+// why explains the failure of a handshake by what was read.
+func (s *socket) why(err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case insecure(s.err):
+		return fmt.Errorf("%w (%w)", err, s.err)
+	case len(s.first) == 2 && s.first[0] == 0x15 && s.first[1] == 3: // a TLS alert
+		return fmt.Errorf("%w: the listener wants TLS; use amqps:// and its port, 5671 by default (%w)", bus.ErrRefused, err)
+	case len(s.first) > 0 && s.first[0] != 1: // not a method
+		return fmt.Errorf("%w: what listens there does not speak AMQP 0-9-1; check the port, 5672 by default (%w)", bus.ErrRefused, err)
+	}
+	return err
+}
