@@ -145,6 +145,9 @@ func (o *Operator) Remove(ctx context.Context, t outbox.Table, v Victims, after 
 	if limit < 1 {
 		return 0, 0, fmt.Errorf("store: remove from %s: a limit of %d; give at least 1", t, limit)
 	}
+	if v.Seq != 0 {
+		after = max(after, v.Seq-1)
+	}
 	err = o.s.db.InTx(ctx, func(tx sqltx.Tx) error {
 		q := o.questions()
 		if err := q.begin(ctx, tx); err != nil {
@@ -172,7 +175,7 @@ func (o *Operator) Remove(ctx context.Context, t outbox.Table, v Victims, after 
 		next = last
 		if n == limit {
 			next = highest
-		} else if seen < 10*limit {
+		} else if seen < 10*limit || v.Seq != 0 {
 			next = 0
 		}
 		return err
