@@ -35,9 +35,11 @@ func (e *OpenError) Unwrap() error { return e.Err }
 
 // Quiet returns when everything that was published has been handled, or is dead: no row is left in the outbox, no
 // message at a broker, but dead letters. What handlers publish counts as well, and so does what waits for another
-// attempt; only what a consumer with bus.AckOnReceipt still has in hand does not. It answers an *OpenError when ctx ends before that, and another error when the app has stopped or a database
-// cannot be asked. It looks again every now and then, by the bubble's time in testing/synctest, and is late by a
-// fiftieth of the time that it waited.
+// attempt; only what a consumer with bus.AckOnReceipt still has in hand does not.
+//
+// It answers an *OpenError when ctx ends before that, and another error when the app has stopped or a database cannot be
+// asked. It looks again every now and then, by the bubble's time in testing/synctest, and is late by a fiftieth of the
+// time that it waited.
 func Quiet(ctx context.Context, app *App) error {
 	begun := time.Now()
 	for {
