@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/sixfold-go/sixfold/itest/servers"
@@ -31,6 +32,7 @@ const (
 	EndSessions    Fault = "end sessions"
 	KillBroker     Fault = "kill broker"
 	RestartBroker  Fault = "restart broker"
+	EndConnections Fault = "end connections"
 )
 
 // deck is one round of faults: every kind, those of relays more often. A run of fewer faults takes the first ones; the
@@ -41,8 +43,16 @@ var deck = [...]Fault{KillRelay, KillInTx, KillAfterTx, FreezeRelay, StopRelay, 
 // brokerDeck replaces some of deck where the broker is a process.
 var brokerDeck = map[int]Fault{6: KillBroker, 12: RestartBroker}
 
+// connectionEnder is a broker that can close the connections of its clients.
+type connectionEnder interface {
+	CloseConnections(ctx context.Context) error
+}
+
+// enders are the faults in whose place such a broker closes connections.
+var enders = []int{3, 14}
+
 // draw answers the run's faults in their order.
-func draw(o *Options, rng *rand.Rand, process bool) []Fault {
+func draw(o *Options, rng *rand.Rand, broker brokerServer) []Fault {
 	from := o.Deck
 	if from == nil {
 		from = deck[:]
@@ -50,8 +60,11 @@ func draw(o *Options, rng *rand.Rand, process bool) []Fault {
 	out := make([]Fault, o.Faults)
 	for i := range out {
 		out[i] = from[i%len(from)]
-		if b, ok := brokerDeck[i%len(from)]; ok && process && o.Deck == nil {
+		if b, ok := brokerDeck[i%len(from)]; ok && broker != nil && o.Deck == nil {
 			out[i] = b
+		}
+		if _, ok := broker.(connectionEnder); ok && o.Deck == nil && slices.Contains(enders, i%len(from)) {
+			out[i] = EndConnections
 		}
 		if o.DSN != "" && (out[i] == CrashPostgres || out[i] == KillBackend) {
 			out[i] = EndSessions // the server is not ours alone
@@ -88,6 +101,12 @@ func (r *run) strike(ctx context.Context, f Fault) error {
 			err = errors.Join(r.broker.Kill(), pauseFor(ctx, r.between(100, 600)), r.broker.Start(ctx))
 		case RestartBroker:
 			err = errors.Join(r.broker.Stop(), r.broker.Start(ctx))
+		case EndConnections:
+			ender, ok := r.broker.(connectionEnder)
+			if !ok {
+				return fmt.Errorf("torture: %s: this broker cannot; leave it out of the deck", f)
+			}
+			err = ender.CloseConnections(ctx)
 		default:
 			return fmt.Errorf("torture: fault %q: there is no such fault", f)
 		}

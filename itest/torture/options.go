@@ -15,7 +15,7 @@ type Options struct {
 	Faults   int           // of the deck in faults.go
 	Deck     []Fault       // in place of the ordinary deck; Faults counts from it, again and again
 	Seed     uint64        // of every choice that the program makes
-	Broker   string        // "local" or "nats"
+	Broker   string        // "local", "nats" or "rabbitmq"
 	Plant    planted.Bug   // empty: none
 	DSN      string        // of a server that others use too; empty: a private one, which may be a victim
 	Lease    time.Duration // of relays and local consumers
@@ -98,13 +98,13 @@ func (o *Options) defaults() error {
 		bad("keys %d: give 2 to 9999", o.Keys)
 	}
 	if brokers[o.Broker] == nil {
-		bad("broker %.64q: give local or nats", o.Broker)
+		bad("broker %.64q: give local, nats or rabbitmq", o.Broker)
 	}
 	if o.Plant != "" && !planted.Compiled {
 		bad("bug %.64q: this build can plant none; build it with -tags planted", o.Plant)
 	}
 	for _, f := range o.Deck {
-		if !slices.Contains(deck[:], f) && !slices.Contains([]Fault{EndSessions, KillBroker, RestartBroker}, f) {
+		if !slices.Contains(deck[:], f) && !slices.Contains([]Fault{EndSessions, KillBroker, RestartBroker, EndConnections}, f) {
 			bad("fault %.64q: give some of %q", f, deck)
 		}
 	}

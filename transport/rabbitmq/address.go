@@ -42,6 +42,8 @@ func addresses(urls string) (nodes []node, hosts []string, plain string, err err
 			return nil, nil, "", bad("it is no URL", form+", and @ : / # % in a user or password as %40 %3A %2F %23 %25")
 		case u.Scheme != "amqp" && u.Scheme != "amqps":
 			return nil, nil, "", bad("the scheme "+quote(u.Scheme)+" is none of amqp and amqps", form)
+		case strings.Count(u.Host, ":") > 1 && u.Host[0] != '[':
+			return nil, nil, "", bad("its host is an IPv6 address without brackets, or its password has a : or @ as it is", "write amqp://[::1]:5672/vhost")
 		case u.Hostname() == "":
 			return nil, nil, "", bad("there is no host", form)
 		}
