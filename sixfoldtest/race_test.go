@@ -3,6 +3,7 @@ package sixfoldtest_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -12,6 +13,7 @@ import (
 	"github.com/sixfold-go/sixfold/bus"
 	"github.com/sixfold-go/sixfold/outbox"
 	"github.com/sixfold-go/sixfold/sixfoldtest"
+	"github.com/sixfold-go/sixfold/store/memory"
 )
 
 // looked is a store that tells when Quiet has looked at its second table, the local one.
@@ -142,4 +144,28 @@ func TestSubscribedTopicsHavePlacesForDeadLetters(t *testing.T) {
 			t.Errorf("dead letters: %v", dead)
 		}
 	})
+}
+
+// More rows than one read has, with those of another consumer between them.
+func TestRecorderReadsAll(t *testing.T) {
+	kit := sixfoldtest.New()
+	box, err := outbox.New(kit.Outbox, nil, outbox.ToConsumer("depot", PackOrder{}), outbox.ToConsumer("audit", PackOrder{}))
+	must(t, err)
+	const count = 1700
+	must(t, outbox.Do(t.Context(), box, kit.DB, func(_ context.Context, _ *memory.Tx, u *outbox.Unit) error {
+		for i := range count {
+			u.Publish(PackOrder{fmt.Sprint(i)})
+		}
+		return nil
+	}))
+	all, err := kit.Outbox.All(t.Context())
+	must(t, err)
+	if len(all) != 2*count {
+		t.Errorf("%d publications of %d messages with two destinations", len(all), count)
+	}
+	for i, m := range sixfoldtest.Published[PackOrder](t, kit.Outbox) {
+		if m.OrderID != fmt.Sprint(i) {
+			t.Fatalf("message %d is %q: not in order", i, m.OrderID)
+		}
+	}
 }

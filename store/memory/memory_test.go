@@ -56,6 +56,9 @@ func TestNothingOfAnOpenTransactionIsSeen(t *testing.T) { // guarantees: O1, O2
 		if err := tx.OnCommit(func() { orders["a"] = true }); err != nil {
 			t.Error(err)
 		}
+		if err := tx.OnCommit(nil); err == nil {
+			t.Error("nothing was taken for a function; it would be called when the transaction commits")
+		}
 		if got := keys(t, st); len(got) != 0 || len(orders) != 0 {
 			t.Errorf("an open transaction shows %q and %v", got, orders)
 		}

@@ -69,6 +69,9 @@ func (s *Store) begin() *Tx {
 // transaction has ended or failed already, so that fn will not be called.
 func (tx *Tx) OnCommit(fn func()) error {
 	return tx.do(context.Background(), "on commit", func() error {
+		if fn == nil {
+			return errors.New("the function is nil; pass one, or call nothing")
+		}
 		tx.onCommit = append(tx.onCommit, fn)
 		return nil
 	})
@@ -88,7 +91,7 @@ func (tx *Tx) Lock(ctx context.Context, name string) error {
 
 // Perform implements sqltx.NativeTx.
 func (tx *Tx) Perform(ctx context.Context, statement string, args ...any) (n int64, err error) {
-	verb, name, _ := cutLast(statement)
+	verb, name := cutLast(statement)
 	switch verb {
 	case "SAVEPOINT", "ROLLBACK TO SAVEPOINT", "RELEASE SAVEPOINT":
 		return 0, tx.savepoint(ctx, verb, name)
@@ -98,12 +101,13 @@ func (tx *Tx) Perform(ctx context.Context, statement string, args ...any) (n int
 	return 0, errors.New("memory: perform: this database speaks no SQL; keep what is yours in Go values, and change them with Tx.OnCommit")
 }
 
-func cutLast(s string) (verb, name string, ok bool) {
+// cutLast cuts the last word off.
+func cutLast(s string) (verb, name string) {
 	i := strings.LastIndexByte(s, ' ')
 	if i < 0 {
-		return s, "", false
+		return s, ""
 	}
-	return s[:i], s[i+1:], true
+	return s[:i], s[i+1:]
 }
 
 func (tx *Tx) savepoint(ctx context.Context, verb, name string) error {
