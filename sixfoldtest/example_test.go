@@ -222,8 +222,7 @@ func ExampleRecorder_All() {
 
 // Quiet says what it is waiting for: here nobody runs the consumer.
 func ExampleQuiet() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
-	defer cancel()
+	ctx := context.Background()
 	kit := sixfoldtest.New()
 	box, err := outbox.New(kit.Outbox, nil, outbox.ToConsumer("depot", OrderPlaced{}))
 	if err != nil {
@@ -236,6 +235,8 @@ func ExampleQuiet() {
 	if err != nil {
 		panic(err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+	defer cancel()
 	err = sixfoldtest.Quiet(ctx, &sixfoldtest.App{Outboxes: []*sixfoldtest.Recorder{kit.Outbox}})
 	fmt.Println(err)
 	// Output: sixfoldtest: not quiet: context deadline exceeded; still open: orders.placed 0192f3a4-0000-7000-8000-000000000001 (key "o-1") for local consumer depot
