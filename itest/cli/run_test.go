@@ -7,8 +7,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
-	"time"
+
+	"github.com/sixfold-go/sixfold/cmd/sixfold/cli"
 )
 
 // result is how one run of the command ended.
@@ -45,12 +47,48 @@ func (r *runner) cmd(ctx context.Context, args ...string) (*exec.Cmd, *bytes.Buf
 	return c, &out, &err
 }
 
+// run runs it in this process.
 func (r *runner) run(args ...string) result {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
-	defer cancel()
-	c, out, stderr := r.cmd(ctx, args...)
-	return result{r.ended(c.Run()), out.String(), stderr.String()}
+	got, err := here(r.t.TempDir(), r.env, args)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return got
+}
+
+// variables are those that the command reads, itself or through a library.
+var variables = []string{"SIXFOLD_DSN", "SIXFOLD_BROKER", "PGPASSWORD", "PGOPTIONS", "HOME"}
+
+// here runs the command in this process, in a directory and with variables of its own; the last value of one counts.
+func here(dir string, env, args []string) (r result, err error) {
+	own := map[string]string{}
+	for _, v := range env {
+		name, value, _ := strings.Cut(v, "=")
+		own[name] = value
+	}
+	for _, name := range variables {
+		if before, set := os.LookupEnv(name); set {
+			defer os.Setenv(name, before)
+		} else {
+			defer os.Unsetenv(name)
+		}
+		if err := os.Setenv(name, own[name]); err != nil {
+			return r, err
+		}
+	}
+	before, err := os.Getwd()
+	if err == nil {
+		err = os.Chdir(dir)
+	}
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, os.Chdir(before)) }()
+	var out, stderr bytes.Buffer
+	r.code = cli.Main(args, strings.NewReader(""), &out, &stderr)
+	r.out, r.err = out.String(), stderr.String()
+	return r, nil
 }
 
 // ended is the exit code.
