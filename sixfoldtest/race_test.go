@@ -169,3 +169,23 @@ func TestRecorderReadsAll(t *testing.T) {
 		}
 	}
 }
+
+// An event that has no place at the broker is settled, as docs/testing.md says.
+func TestWhatNobodyWantsIsQuiet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kit := sixfoldtest.New()
+		shop, err := NewShop(kit, nil)
+		must(t, err)
+		app := kit.Start(t, shop.Relay, shop.Depot)
+		must(t, shop.Place(t.Context(), kit, "o-1"))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		must(t, sixfoldtest.Quiet(ctx, app))
+		if sent := sixfoldtest.Published[OrderPlaced](t, kit.Broker); len(sent) != 0 {
+			t.Errorf("the broker took %v without a place for it", sent)
+		}
+		if got := sixfoldtest.Published[OrderPlaced](t, kit.Outbox); len(got) != 1 {
+			t.Errorf("published: %v", got)
+		}
+	})
+}
