@@ -47,6 +47,13 @@ func deaths(t *testing.T, numbered, classic bool) {
 	mustSend(t, open(t, tr), all...)
 	done, highest := map[string]bool{}, map[string]int{}
 	for len(done) < n {
+		if rng.IntN(2) == 0 { // one that has room for less takes some to its grave, which then come behind the others
+			p := newProxy(t, f.url)
+			small := sub
+			small.MaxInFlight = 1 + rng.IntN(5)
+			receive(t, subscribe(t, f.connect(t, p.url(), o), small), 1)
+			p.cut()
+		}
 		p := newProxy(t, f.url)
 		src := subscribe(t, f.connect(t, p.url(), o), sub)
 		held := 0
