@@ -157,7 +157,7 @@ func (s *session) act(ctx context.Context) error {
 	case !s.news.due.IsZero() && !now.Before(s.news.due):
 		return s.notify(ctx)
 	case now.Sub(s.checked) >= s.opts.Check:
-		limited, cancel := context.WithTimeout(ctx, listenLimit)
+		limited, cancel := context.WithTimeout(ctx, min(listenLimit, s.opts.Check))
 		defer cancel()
 		if err := s.conn.Ping(limited); err != nil {
 			return fmt.Errorf("postgres: listen: the connection does not answer: %w", err)
