@@ -197,6 +197,29 @@ func TestWhyNATSDoesNotAnswer(t *testing.T) {
 	}
 }
 
+func TestWhyRabbitMQDoesNotAnswer(t *testing.T) {
+	nobody := free(t)
+	mute, _ := listener(t, silent)
+	u, err := url.Parse(servers.RabbitMQ(t).URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ url, address, says string }{
+		"wrong password": {"amqp://u:wrong@" + u.Host + "/", u.Host, "refused the credentials"},
+		"unknown vhost":  {"amqp://" + u.User.String() + "@" + u.Host + "/nowhere", u.Host, "no such virtual host"},
+		"unknown host":   {"amqp://nowhere.invalid:5997/", "nowhere.invalid:5997", "is unknown"},
+		"refused":        {"amqp://" + nobody + "/", nobody, "nobody listens at"},
+		"timed out":      {"amqp://" + mute + "/", mute, "did not answer in time"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := newRunner(t, "SIXFOLD_BROKER="+c.url).run("bus", "peek", "orders", "--timeout", "1s", "--insecure")
+			if got.code != 3 || got.out != "" || !strings.Contains(got.err, c.says) || !strings.Contains(got.err, c.address) {
+				t.Errorf("code %d, %q; want 3 and %q with %q", got.code, got.all(), c.says, c.address)
+			}
+		})
+	}
+}
+
 // What destroys something opens no connection without --yes, and neither does what is refused for being read by others.
 func TestRefusedCommandsConnectToNobody(t *testing.T) {
 	addr, accepted := listener(t, silent)

@@ -38,7 +38,7 @@ func command(t testing.TB) string {
 }
 
 // Each file of testdata/script is what a user does. The environment has PG_DSN, an empty database of a real PostgreSQL, and
-// NATS_URL, an empty JetStream, for those scripts that are named after them.
+// NATS_URL, an empty JetStream, and RABBIT_URL, for those scripts that are named after them.
 func TestScripts(t *testing.T) {
 	bin := command(t)
 	files, err := filepath.Glob(filepath.Join("testdata", "script", "*.txtar"))
@@ -54,6 +54,9 @@ func TestScripts(t *testing.T) {
 				more = append(more, "PG_DSN="+servers.Postgres(t).Database(t))
 			case "nats.txtar":
 				more = append(more, "NATS_URL="+servers.NATS(t, nil).URL())
+			case "rabbitmq.txtar":
+				forgetTopic(t, "cli.orders")
+				more = append(more, "RABBIT_URL="+servers.RabbitMQ(t).URL())
 			}
 		}
 		t.Run(name, func(t *testing.T) {

@@ -50,6 +50,14 @@ func TestNoSecretAnywhere(t *testing.T) {
 		"scheme":   "natz://u:" + url.QueryEscape(canary) + "@h",
 		"far":      "nats://u:" + url.QueryEscape(canary) + "@10.255.255.1:4222",
 	}
+	ru, err := url.Parse(servers.RabbitMQ(t).URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, host := range map[string]string{"wrong": ru.Host, "to nobody": free(t), "far": "10.255.255.1", "bad": "h:x"} {
+		brokers["AMQP "+name] = "amqp://u:" + url.QueryEscape(canary) + "@" + host + "/"
+		brokers["AMQP, unescaped, "+name] = "amqp://u:" + canary + "@" + host + "/"
+	}
 	forms := []string{canary, url.QueryEscape(canary), url.PathEscape(canary), url.UserPassword("", canary).String()[1:], right, url.QueryEscape(right), `c4n@ry`, `c4n%40ry`}
 	clean := func(what string, got result) {
 		t.Helper()

@@ -59,8 +59,9 @@ func (a *app) root() *cobra.Command {
 
 The database is that of --dsn or SIXFOLD_DSN: postgres://user@host/database?sslmode=verify-full,
 "host=... dbname=..." as libpq takes it, or sqlite:path. The broker is that of --broker or
-SIXFOLD_BROKER: nats://host:4222 or tls://host:4222. Passwords belong into the variables, not
-into arguments, which every user of the machine can read.
+SIXFOLD_BROKER: nats://host:4222 or tls://host:4222, amqp://host/vhost or amqps://host/vhost.
+Passwords belong into the variables, not into arguments, which every user of the machine can
+read.
 
 Exit codes: 0 done, 1 failed, 2 used wrongly, 3 cannot connect, 4 refused for safety.`
 	root.SilenceErrors, root.SilenceUsage = true, true

@@ -19,11 +19,11 @@ type broker interface {
 	find(ctx context.Context, topic string) (text string, err error)
 	// declare makes what a topic and its dead letters need, where it is missing.
 	declare(ctx context.Context, t topic) error
-	// peek answers the oldest messages of a topic, which stay there as they are, and how many there are.
+	// peek answers the oldest messages of a topic (of a queue, where they wait in these), which stay there, and how many there are.
 	peek(ctx context.Context, topic string, most int) (list []peeked, total uint64, err error)
 	// peekCost says what peek costs there and what it does not show.
 	peekCost() string
-	// purge removes all messages of a topic, and answers how many there were.
+	// purge removes all messages of a topic, or of a queue, and answers how many there were.
 	purge(ctx context.Context, topic string) (n uint64, err error)
 	close()
 }
@@ -39,6 +39,7 @@ type peeked struct {
 func brokers() map[string]func(a *app, ctx context.Context, urls string) (broker, error) {
 	return map[string]func(a *app, ctx context.Context, urls string) (broker, error){
 		"nats": (*app).openNATS, "tls": (*app).openNATS, "ws": (*app).openNATS, "wss": (*app).openNATS,
+		"amqp": (*app).openRabbitMQ, "amqps": (*app).openRabbitMQ,
 	}
 }
 
@@ -49,15 +50,15 @@ func (a *app) openBroker(ctx context.Context) (broker, error) {
 		urls = os.Getenv("SIXFOLD_BROKER")
 	}
 	if strings.TrimSpace(urls) == "" {
-		return nil, usage("there is no URL of a broker", "give --broker, or set SIXFOLD_BROKER, to nats://host:4222")
+		return nil, usage("there is no URL of a broker", "give --broker, or set SIXFOLD_BROKER, to nats://host:4222 or amqp://host:5672")
 	}
 	scheme, _, ok := strings.Cut(urls, "://")
 	if !ok || !isWord(scheme) {
-		return nil, usage("the URL of the broker has no scheme", "write nats://host:4222")
+		return nil, usage("the URL of the broker has no scheme", "write nats://host:4222 or amqp://host:5672")
 	}
 	open := brokers()[scheme]
 	if open == nil {
-		return nil, unknownScheme("URL of the broker", scheme, []string{"nats", "tls", "ws", "wss"})
+		return nil, unknownScheme("URL of the broker", scheme, []string{"nats", "tls", "ws", "wss", "amqp", "amqps"})
 	}
 	for one := range strings.SplitSeq(urls, ",") {
 		_, rest, ok := strings.Cut(strings.TrimSpace(one), "://")

@@ -17,7 +17,9 @@ file is TOML:
     name = "orders"
     lanes = 16       # as many members of an ordered group can work at once
     replicas = 3
-    dedup = "2m"     # a second message of the same id within this is dropped`}
+    dedup = "2m"     # a second message of the same id within this is dropped
+
+RabbitMQ takes the name only.`}
 	c.Flags().StringVar(&path, "topology", "", "TOML `file` with the topics")
 	c.Flags().BoolVar(&dry, "dry-run", false, "say what would be made, and make nothing")
 	c.RunE = func(c *cobra.Command, args []string) error {

@@ -38,6 +38,9 @@ func (a *app) busPublish() *cobra.Command {
 		err = p.PublishEnvelopes(limited, args[0], []*sixfold.Envelope{env})
 		switch {
 		case errors.Is(err, bus.ErrUnroutable):
+			if there, err := b.find(c.Context(), args[0]); err == nil && there != "" {
+				return failedWith("nobody gets what is sent to topic "+quote(args[0])+": no queue is bound to it", "let a group subscribe first")
+			}
 			return noTopic(args[0])
 		case errors.Is(err, bus.ErrInDoubt):
 			return failedWith("the broker did not confirm message "+env.ID+" in time, and may have it", "look with sixfold bus peek before you send it again")

@@ -4,7 +4,9 @@ import "github.com/spf13/cobra"
 
 func (a *app) busPurge() *cobra.Command {
 	yes := false
-	c := &cobra.Command{Use: "purge TOPIC --yes", Short: "remove all messages of a topic; groups that have not handled them never do", Args: oneArgument("the name of a topic")}
+	c := &cobra.Command{Use: "purge TOPIC --yes", Short: "remove all messages of a topic; groups that have not handled them never do", Args: oneArgument("the name of a topic"),
+		Long: `Remove all messages of a topic; groups that have not handled them never do. On RabbitMQ name a
+queue, like shipping@orders, or a topic of dead letters.`}
 	c.Flags().BoolVar(&yes, "yes", false, "yes, remove them")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if err := checkTopicName(args[0]); err != nil {
@@ -25,7 +27,7 @@ func (a *app) busPurge() *cobra.Command {
 		if a.format == "json" {
 			return a.json(map[string]uint64{"removed": n})
 		}
-		return a.line("removed %d messages from topic %s", n, args[0])
+		return a.line("removed %d messages from %s", n, args[0])
 	}
 	return c
 }
