@@ -68,7 +68,11 @@ func (s *Store) Examine(ctx context.Context, opts *ExamineOptions) (all []Findin
 		return e.found, nil
 	}
 	if err := s.migrations.check(ctx); err != nil {
-		e.report("schema", Problem, strip(err), "sixfold migrate up")
+		text, fix, ok := strings.Cut(strip(err), "; ")
+		if !ok || strings.HasPrefix(fix, runMigrations) {
+			fix = "sixfold migrate up"
+		}
+		e.report("schema", Problem, text, fix)
 		return e.found, nil // without tables there is nothing else to say
 	}
 	e.report("schema", Fine, fmt.Sprintf("at %d, which this program knows", len(s.migrations.all)), "")
