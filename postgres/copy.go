@@ -8,6 +8,7 @@ import (
 	"iter"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/sixfold-go/sixfold/outbox"
 	"github.com/sixfold-go/sixfold/sqltx"
@@ -143,11 +144,27 @@ func (b *bulk) flush(ctx context.Context, c *copier) error {
 	}
 	tag, err := b.tx.Conn().PgConn().CopyFrom(ctx, bytes.NewReader(c.end()), c.sql)
 	if err != nil {
-		return fmt.Errorf("postgres: publish: copy to %s: %w", c.table, err)
+		return copyFailed(c.table, err)
 	}
 	if n := tag.RowsAffected(); n != c.rows {
 		return fmt.Errorf("postgres: publish: copy to %s: %d of %d rows were written; look for a trigger that drops rows", c.table, n, c.rows)
 	}
 	c.begin()
 	return nil
+}
+
+// copyFailed says what to do where the server's answer has a known remedy.
+func copyFailed(t outbox.Table, err error) error {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		switch pg.Code {
+		case "42P01", "3F000", "42703": // undefined table, schema, column
+			return fmt.Errorf("postgres: publish: copy to %s: %w: run `sixfold migrate up` or call Migrate: %w", t, store.ErrSchema, err)
+		case "42501":
+			return fmt.Errorf("postgres: publish: copy to %s: the database role lacks a privilege; run the script of `sixfold grants`: %w", t, err)
+		case "25006":
+			return fmt.Errorf("postgres: publish: copy to %s: the database is read-only; connect to the primary: %w", t, err)
+		}
+	}
+	return fmt.Errorf("postgres: publish: copy to %s: %w", t, err)
 }

@@ -22,7 +22,7 @@ import (
 // ListenOptions tunes a Listener. The zero value is ready to use.
 type ListenOptions struct {
 	// Direct says how to connect where the pool goes through a pooler that shares connections between transactions:
-	// such a pooler brings no notifications. Nil: with the settings of the pool.
+	// such a pooler brings no notifications. Make it with pgx.ParseConfig. Nil: with the settings of the pool.
 	Direct *pgx.ConnConfig
 	// Every is the least time between two notifications, whatever is published: 1 ms to 1 s. Default 10 ms.
 	Every time.Duration

@@ -391,4 +391,21 @@ func TestCopyRefusesWhatCannotBe(t *testing.T) {
 	}); err == nil || !strings.Contains(err.Error(), "store.Postgres") {
 		t.Error(err)
 	}
+	// Without tables: a typed error, and a transaction that goes on.
+	none, err := store.Postgres(postgres.DB(p.pool), &store.Options{Schema: "nowhere"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if box, err = outbox.New(none.Outbox(), nil, outbox.To("messages", message{})); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.in(func(tx pgx.Tx) error {
+		if _, err := postgres.PublishAll(t.Context(), box, tx, plain(1, "k")); !errors.Is(err, store.ErrSchema) || !strings.Contains(err.Error(), "migrate up") {
+			t.Error(err)
+		}
+		_, err := tx.Exec(t.Context(), "SELECT 1")
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
 }
