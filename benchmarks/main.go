@@ -60,6 +60,8 @@ func all() []benchmark {
 		{"idle-queries", "queries of an idle relay that holds every lease", onMemory(idleQueries)},
 		{"memory", "the heap of a relay after many messages", onMemory(heapGrowth)},
 		{"consume", "a consumer without a database on JetStream", onNATS(consume)},
+		{"relay-rabbitmq", "draining committed rows to RabbitMQ's quorum queues", onRabbitMQ(relayRabbitMQ, rabbitQueue)},
+		{"consume-rabbitmq", "a consumer without a database on RabbitMQ's quorum queues", onRabbitMQ(consume, rabbitQueue, orderedQueue)},
 		{"consume-memory", "the same on the broker in the process", onMemory(consume)},
 		{"inbox-batch", "handlers with an inbox and one row of effect, in batches of 100", inboxBatch},
 		{"inbox-each", "the same one by one, with 8 workers", inboxEach},
