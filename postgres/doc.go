@@ -8,5 +8,8 @@
 //		return nil
 //	})
 //
+// A Listener wakes the relays of other processes by LISTEN and NOTIFY, outside of your transactions; PublishAll writes
+// very many messages by COPY.
+//
 // It is a module of its own, so that who uses another library does not depend on pgx.
 package postgres
