@@ -33,7 +33,7 @@ func newSecrets(args []string) *secrets {
 
 var (
 	inURL   = regexp.MustCompile(`^[^:/]*://(.*)@`)
-	inPairs = regexp.MustCompile(`(?i)(?:password|passfile_secret|token)\s*=\s*('(?:[^'\\]|\\.)*'?|[^\s&]+)`)
+	inPairs = regexp.MustCompile(`(?i)(?:password|token)\s*=\s*('(?:[^'\\]|\\.)*'?|[^\s&]+)`)
 	inLogin = regexp.MustCompile(`^[^:/@\s]+:(.*)@`) // what lacks its scheme
 	anyURL  = regexp.MustCompile(`://[^\s/"]*@`)
 )
