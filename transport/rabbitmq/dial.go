@@ -36,6 +36,11 @@ func (t *Transport) link(ctx context.Context, role string) (*link, error) {
 	var errs []error
 	for i, n := range t.nodes {
 		l, err := t.dial(ctx, n, role)
+		// A listener that refuses our certificate says so after the handshake, and the end of the connection can hide that; but a
+		// node that dies then ends it too.
+		for try := 0; try < 3 && n.Scheme == "amqps" && errors.Is(err, errSilent) && ctx.Err() == nil; try++ {
+			l, err = t.dial(ctx, n, role)
+		}
 		if err == nil {
 			return l, nil
 		}

@@ -1,6 +1,7 @@
 package rabbitmq
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -32,13 +33,18 @@ func (s *socket) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// errSilent is a connection that was closed before the other side had said anything.
+var errSilent = errors.New("the listener closed the connection without a word")
+
 // why explains the failure of a handshake by what was read.
 func (s *socket) why(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case insecure(s.err):
-		return fmt.Errorf("%w (%w)", err, s.err)
+		return fmt.Errorf("%w: %w; check the certificates", bus.ErrRefused, s.err)
+	case len(s.first) == 0 && s.err != nil:
+		return fmt.Errorf("%w: %w", errSilent, err)
 	case len(s.first) == 2 && s.first[0] == 0x15 && s.first[1] == 3: // a TLS alert
 		return fmt.Errorf("%w: the listener wants TLS; use amqps:// and its port, 5671 by default (%w)", bus.ErrRefused, err)
 	case len(s.first) > 0 && s.first[0] != 1: // not a method
