@@ -150,19 +150,25 @@ func TestConnectionsThatAreClosed(t *testing.T) {
 	settle(t, src, receive(t, src, 1)...)
 }
 
-// A queue that is deleted under its consumers is made again.
+// A queue that is deleted under its consumers is made again, and so is its exchange.
 func TestAQueueThatIsDeleted(t *testing.T) {
 	f := newFixture(t)
 	sub := group(f.topic(), false)
 	tr := f.connect(t, f.url, nil)
 	src := subscribe(t, tr, sub)
 	_, ch := f.raw(t)
+	if err := ch.ExchangeDelete(sub.Topics[0], false, false); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := ch.QueueDelete("shipping@"+sub.Topics[0], false, false, false); err != nil {
 		t.Fatal(err)
 	}
-	sender := open(t, tr)
-	for errs := send(t, sender, messages(sub.Topics[0], "/1")...); errs[0] != nil; errs = send(t, sender, messages(sub.Topics[0], "/1")...) {
-		if !errors.Is(errs[0], bus.ErrUnroutable) {
+	for { // until both are there again
+		errs := send(t, open(t, tr), messages(sub.Topics[0], "/1")...)
+		if errs[0] == nil {
+			break
+		}
+		if !errors.Is(errs[0], bus.ErrUnroutable) && !errors.Is(errs[0], bus.ErrUnavailable) {
 			t.Fatal(errs[0])
 		}
 	}

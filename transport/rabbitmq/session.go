@@ -83,7 +83,7 @@ func (s *source) reconnect(ctx context.Context) (*session, error) {
 			t.Stop()
 			return nil, nil
 		}
-		ses, err := s.connect(inner)
+		ses, err := s.again(inner)
 		switch {
 		case err == nil:
 			return ses, nil
@@ -94,6 +94,18 @@ func (s *source) reconnect(ctx context.Context) (*session, error) {
 		}
 		s.t.o.Logger.Debug("rabbitmq: a source cannot connect and tries again", "group", s.sub.Group, "err", err)
 	}
+}
+
+// again connects, and makes exchanges that have gone meanwhile.
+func (s *source) again(ctx context.Context) (*session, error) {
+	if !s.t.o.Require {
+		for _, topic := range s.sub.Topics {
+			if err := s.t.declare(ctx, topic); err != nil {
+				return nil, fmt.Errorf("topic %s: %w", quote(topic), err)
+			}
+		}
+	}
+	return s.connect(ctx)
 }
 
 // connect dials, declares what is not there, and begins to receive.
