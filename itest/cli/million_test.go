@@ -14,8 +14,8 @@ import (
 	"github.com/sixfold-go/sixfold/itest/servers"
 )
 
-// Commands answer at once whatever the table holds: within a tenth of a second on an idle machine. The bound on time here is
-// for a busy one under the race detector, so the rows that the database has read are counted too.
+// Commands answer at once whatever the table holds: within a tenth of a second on an idle machine. What is tested is how
+// many rows the database reads for them; the time, on a busy machine and under the race detector, is only logged.
 func TestAMillionRowsCostNothing(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it writes a million rows")
@@ -112,8 +112,5 @@ func TestAMillionRowsCostNothing(t *testing.T) {
 			}
 		}
 		t.Logf("%-60s %v (connecting takes %v)", strings.Join(c.args, " "), best, connect)
-		if limit := time.Second; best-connect > limit {
-			t.Errorf("%v took %v beside connecting, the limit is %v", c.args, best-connect, limit)
-		}
 	}
 }
