@@ -64,6 +64,8 @@ func TestTortureRabbitMQ(t *testing.T) {
 	o := proof(t, "rabbitmq")
 	if testing.Short() {
 		o.Need.UnknownCommits = 0 // one transaction in 300 draws a cut, which 700 may miss
+	} else {
+		o.Faults += 3 // more than its need was made for: a killed relay has only some ten messages in flight here
 	}
 	tortured(t, o)
 }
