@@ -22,8 +22,9 @@ GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO torture_application;
 
 // asRoles makes tables and roles on a server of our own, and answers the URL for each role of ours: relays may do what
 // store.GrantScript gives to relays and nothing else, publishers and consumers what it gives to applications. The
-// publisher also counts how much waits, as a reader.
-func asRoles(ctx context.Context, pool *pgxpool.Pool, st *store.Store, dsn string, keys int) (map[string]string, error) {
+// publisher also counts how much waits, as a reader. Where a relay brings messages to the local consumers of the database,
+// it is an application of that, too.
+func asRoles(ctx context.Context, pool *pgxpool.Pool, st *store.Store, dsn string, o *Options) (map[string]string, error) {
 	u, err := url.Parse(dsn)
 	if err != nil {
 		return nil, errors.New("torture: the database's URL cannot be read")
@@ -33,8 +34,11 @@ func asRoles(ctx context.Context, pool *pgxpool.Pool, st *store.Store, dsn strin
 		script(ctx, pool, func() (string, error) { return st.RoleScript(store.Roles{}) }),
 		func() error { return st.Migrate(ctx) },
 		script(ctx, pool, func() (string, error) { return st.GrantScript(store.Roles{}) }),
-		func() error { return createLedger(ctx, pool, keys) },
+		func() error { return createLedger(ctx, pool, o.Keys) },
 		script(ctx, pool, func() (string, error) { return fmt.Sprintf(ledgerGrants, strings.ReplaceAll(password, "'", "''")), nil }),
+	}
+	if o.Broker == "local" {
+		steps = append(steps, script(ctx, pool, func() (string, error) { return "GRANT sixfold_application TO torture_relay", nil }))
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {

@@ -119,7 +119,7 @@ func (r *run) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	if r.server != nil {
-		r.roles, err = asRoles(ctx, r.pool, st, r.dsn, r.o.Keys)
+		r.roles, err = asRoles(ctx, r.pool, st, r.dsn, &r.o)
 	} else {
 		err = errors.Join(st.Migrate(ctx), createLedger(ctx, r.pool, r.o.Keys))
 	}
