@@ -64,6 +64,7 @@ func TestTortureRabbitMQ(t *testing.T) {
 	o := proof(t, "rabbitmq")
 	if !testing.Short() {
 		o.Faults += 3 // more than its need was made for: a killed relay has only some ten messages in flight here
+		o.Need.Resent = min(o.Need.Resent, 12)
 	}
 	tortured(t, o)
 }
