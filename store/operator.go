@@ -11,7 +11,7 @@ import (
 )
 
 // An Operator looks at single rows of the outbox, and removes them: what people do, by way of the CLI. Nothing that it
-// reads costs more where the table has a million rows, except Find of an id.
+// reads costs more where the table has a million rows, except Find.
 type Operator struct{ s *Store }
 
 // Operator of the store.
@@ -105,10 +105,13 @@ func (o *Operator) List(ctx context.Context, t outbox.Table, after int64, limit 
 	return list, nil
 }
 
-// Find answers the rows of t with an id, whole; several when an id was used for several destinations. Seq finds one by its
-// number at once; an id makes the database read the table, since it has no index on ids.
+// Find answers the rows of t with an id, whole; several when an id was used for several destinations. The database reads the
+// whole table for it, since it has no index on ids; PostgreSQL does so with several processes. Near finds most rows at once.
 func (o *Operator) Find(ctx context.Context, t outbox.Table, id string) (list []Entry, err error) {
-	err = o.look(ctx, func(tx sqltx.Tx, q questions) error {
+	err = o.read(ctx, func(tx sqltx.Tx, q questions) error {
+		if err := q.whole(ctx, tx); err != nil {
+			return err
+		}
 		return tx.Each(ctx, q.rows(t, true)+q.fill(" WHERE id = ?2{{uuid}} ORDER BY seq LIMIT 100"), q.args(strings.ToLower(id)), q.entry(&list))
 	})
 	if err != nil {
@@ -186,17 +189,24 @@ func (o *Operator) Remove(ctx context.Context, t outbox.Table, v Victims, after 
 	return n, next, nil
 }
 
-// look runs fn in a transaction that only reads.
+// look runs fn in a transaction that only reads, and keeps to the primary key.
 func (o *Operator) look(ctx context.Context, fn func(sqltx.Tx, questions) error) error {
+	return o.read(ctx, func(tx sqltx.Tx, q questions) error {
+		if err := q.begin(ctx, tx); err != nil {
+			return err
+		}
+		return fn(tx, q)
+	})
+}
+
+// read runs fn in a transaction that only reads.
+func (o *Operator) read(ctx context.Context, fn func(sqltx.Tx, questions) error) error {
 	return o.s.db.InTx(ctx, func(tx sqltx.Tx) error {
 		q := o.questions()
 		if q.pg {
 			if _, err := tx.Exec(ctx, "SET TRANSACTION READ ONLY"); err != nil {
 				return err
 			}
-		}
-		if err := q.begin(ctx, tx); err != nil {
-			return err
 		}
 		return fn(tx, q)
 	})

@@ -26,7 +26,7 @@ func newPgInbox(s *Store) *pgInbox {
 	return &pgInbox{
 		db: s.db,
 		recordOne: s.names.fill(`INSERT INTO {{inbox}} (consumer, message, digest, state) SELECT $1::text, $2::bytea, $3::bytea, 1
-WHERE NOT EXISTS (SELECT 1 FROM {{parked}} p WHERE p.consumer = $1::text AND p.key = $4::text) ON CONFLICT (consumer, message) DO NOTHING`),
+WHERE NOT EXISTS (SELECT 1 FROM {{line}} p WHERE p.consumer = $1::text AND p.key = $4::text) ON CONFLICT (consumer, message) DO NOTHING`),
 		record: s.names.fill("SELECT * FROM {{inbox_record}}($1::text, $2::bytea, $3::text::text[])"),
 		suspect: s.names.fill(`INSERT INTO {{inbox}} AS b (consumer, message, digest, state, attempts)
 SELECT $1::text, substr($2::bytea, g * 32 + 1, 16), substr($2::bytea, g * 32 + 17, 16), 0, 1 FROM generate_series(0, octet_length($2::bytea) / 32 - 1) g

@@ -19,8 +19,8 @@ func newLiteInbox(l *lite) *liteInbox {
 	fill := l.names.fill
 	return &liteInbox{lite: l,
 		record: fill(`INSERT INTO {{inbox}} (consumer, message, digest, state, at) SELECT ?1, ?2, ?3, 1, ?5
-WHERE NOT EXISTS (SELECT 1 FROM {{parked}} WHERE consumer = ?1 AND key = ?4) ON CONFLICT (consumer, message) DO NOTHING`),
-		parked: fill("SELECT 1 FROM {{parked}} WHERE consumer = ?1 AND key = ?2 LIMIT 1"),
+WHERE NOT EXISTS (SELECT 1 FROM {{line}} WHERE consumer = ?1 AND key = ?4) ON CONFLICT (consumer, message) DO NOTHING`),
+		parked: fill("SELECT 1 FROM {{line}} WHERE consumer = ?1 AND key = ?2 LIMIT 1"),
 		adopt:  fill("UPDATE {{inbox}} SET state = 1, digest = ?3, at = ?4 WHERE consumer = ?1 AND message = ?2 AND state = 0"),
 		state:  fill("SELECT state, digest FROM {{inbox}} WHERE consumer = ?1 AND message = ?2"),
 		suspect: fill(`INSERT INTO {{inbox}} (consumer, message, digest, state, attempts, at) VALUES (?1, ?2, ?3, 0, 1, ?4)

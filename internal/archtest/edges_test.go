@@ -19,7 +19,7 @@ var edges = []edge{
 	{"cloudevents", []string{".", "internal/..."}, "an envelope's form on the wire: it knows the envelope and nothing that carries it"},
 	{"bus", []string{".", "sqltx", "internal/..."}, "the driver's contract and the consumer; with sqltx for what a consumer parks in a database, but no store"},
 	{"outbox", []string{".", "sqltx", "bus", "internal/..."}, "publishes in a transaction and relays to the contract of bus; it declares the store it needs"},
-	{"inbox", []string{".", "sqltx", "bus", "internal/..."}, "wraps handlers of a consumer in a transaction; it declares the store it needs, and knows no outbox"},
+	{"inbox", []string{".", "sqltx", "bus", "outbox", "internal/..."}, "wraps handlers of a consumer in a transaction; it declares the store it needs, and writes the attributes of a parked message as the outbox does"},
 	{"store/...", []string{".", "sqltx", "bus", "outbox", "inbox", "store/...", "internal/..."}, "all SQL: satisfies the interfaces that outbox, inbox and bus declare, and knows no transport"},
 	{"bus/bustest/...", []string{".", "bus", "bus/bustest/...", "transport/memory", "internal/..."}, "the drivers' conformance suite; its broken drivers are built on the in-process one"},
 	{"transport/memory", []string{".", "cloudevents", "bus", "sqltx", "internal/..."}, "a driver: it satisfies bus and knows no store"},

@@ -14,4 +14,4 @@ DROP FUNCTION {{outbox_claim}}(uuid, bigint[], boolean);
 DROP FUNCTION {{outbox_settle}}(uuid, bigint[], boolean);
 DROP FUNCTION {{outbox_look_up}}(bigint[], bigint[], bigint[], integer, text, bigint);
 DROP FUNCTION {{outbox_read}}(bigint, integer, text, bigint);
-DROP TABLE {{lease}}, {{node}}, {{parked}}, {{inbox}}, {{delivered}}, {{published}}, {{local}}, {{outbox}};
+DROP TABLE {{lease}}, {{node}}, {{audit}}, {{attempt}}, {{line}}, {{parked}}, {{inbox}}, {{delivered}}, {{published}}, {{local}}, {{outbox}};

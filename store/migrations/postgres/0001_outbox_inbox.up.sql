@@ -71,14 +71,81 @@ CREATE TABLE {{inbox}} (
 );
 CREATE INDEX {{bare inbox_at}} ON {{inbox}} (at);
 
--- Messages whose key waits for an attempt, or behind one that does.
+-- Messages that a consumer could not handle yet, or never will. state: 1 waits, 2 dead. n is their order within a line;
+-- line is null for a dead letter that holds nothing back. relay: a row that no broker takes, consumer is its class then.
 CREATE TABLE {{parked}} (
-  consumer text        NOT NULL,
-  key      text        NOT NULL,
-  message  bytea       NOT NULL,
-  at       timestamptz NOT NULL DEFAULT now(),
-  CONSTRAINT {{bare parked_pkey}} PRIMARY KEY (consumer, key, message)
+  n           bigint      GENERATED ALWAYS AS IDENTITY (SEQUENCE NAME {{parked_seq}} CACHE 1),
+  line        bigint,
+  state       smallint    NOT NULL CHECK (state BETWEEN 1 AND 2),
+  relay       boolean     NOT NULL DEFAULT false,
+  consumer    text        NOT NULL,
+  message     bytea       NOT NULL,
+  digest      bytea       NOT NULL,
+  id          text        NOT NULL,
+  source      text        NOT NULL,
+  type        text        NOT NULL,
+  topic       text        NOT NULL,
+  key         text,
+  attrs       bytea       NOT NULL,
+  body        bytea,
+  damaged     text,
+  attempts    integer     NOT NULL,
+  epoch       integer     NOT NULL DEFAULT 0,
+  reason      text        NOT NULL DEFAULT '',
+  error       text        NOT NULL DEFAULT '',
+  node        text        NOT NULL DEFAULT '',
+  first_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+  last_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+  CONSTRAINT {{bare parked_pkey}} PRIMARY KEY (n)
 );
+CREATE INDEX {{bare parked_line}} ON {{parked}} (line, n) WHERE line IS NOT NULL;
+CREATE INDEX {{bare parked_message}} ON {{parked}} (consumer, message);
+CREATE INDEX {{bare parked_id}} ON {{parked}} (id);
+CREATE INDEX {{bare parked_dead}} ON {{parked}} (n) WHERE state = 2;
+
+-- A key whose messages wait, or one message without a key. due is when the next attempt may be claimed: while it is
+-- claimed the end of that, infinity while its first message is dead. attempts were begun at the message called head.
+CREATE TABLE {{line}} (
+  id       bigint      GENERATED ALWAYS AS IDENTITY (SEQUENCE NAME {{line_seq}} CACHE 1),
+  consumer text        NOT NULL,
+  key      text,
+  due      timestamptz NOT NULL,
+  token    uuid,
+  head     bigint,
+  attempts integer     NOT NULL DEFAULT 0,
+  size     integer     NOT NULL,
+  CONSTRAINT {{bare line_pkey}} PRIMARY KEY (id),
+  CONSTRAINT {{bare line_key}} UNIQUE (consumer, key)
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+CREATE INDEX {{bare line_due}} ON {{line}} (consumer, due);
+
+-- Attempts that failed, of messages that are still parked.
+CREATE TABLE {{attempt}} (
+  n       bigint      NOT NULL,
+  attempt integer     NOT NULL,
+  at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+  node    text        NOT NULL,
+  error   text        NOT NULL
+);
+CREATE INDEX {{bare attempt_n}} ON {{attempt}} (n, at);
+
+-- What people did to parked messages. before and after are JSON: the message as it was and as it is.
+CREATE TABLE {{audit}} (
+  id       bigint      GENERATED ALWAYS AS IDENTITY (SEQUENCE NAME {{audit_seq}} CACHE 1),
+  at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+  who      text        NOT NULL,
+  action   text        NOT NULL,
+  run      text        NOT NULL DEFAULT '',
+  n        bigint      NOT NULL,
+  consumer text        NOT NULL,
+  message  text        NOT NULL,
+  reason   text        NOT NULL DEFAULT '',
+  before   bytea,
+  after    bytea,
+  CONSTRAINT {{bare audit_pkey}} PRIMARY KEY (id)
+);
+CREATE INDEX {{bare audit_message}} ON {{audit}} (message);
+CREATE INDEX {{bare audit_run}} ON {{audit}} (run, n) WHERE run <> '';
 
 -- A row per incarnation of a relay or a local consumer; mark is the highest seq it has read.
 CREATE TABLE {{node}} (
@@ -376,7 +443,7 @@ DECLARE
   more  bytea[];
 BEGIN
   IF keys IS NOT NULL THEN
-    held := ARRAY(SELECT DISTINCT p.key FROM {{parked}} p WHERE p.consumer = of_consumer AND p.key = ANY(keys));
+    held := ARRAY(SELECT DISTINCT p.key FROM {{line}} p WHERE p.consumer = of_consumer AND p.key = ANY(keys));
     IF held = '{}' THEN
       held := NULL;
     END IF;

@@ -1,5 +1,8 @@
 DROP TABLE {{lease}};
 DROP TABLE {{node}};
+DROP TABLE {{audit}};
+DROP TABLE {{attempt}};
+DROP TABLE {{line}};
 DROP TABLE {{parked}};
 DROP TABLE {{inbox}};
 DROP TABLE {{delivered}};

@@ -66,14 +66,78 @@ CREATE TABLE {{inbox}} (
 );
 CREATE INDEX {{inbox_at}} ON {{inbox}} (at);
 
--- Messages whose key waits for an attempt, or behind one that does.
+-- Messages that a consumer could not handle yet, or never will. state: 1 waits, 2 dead. n is their order within a line;
+-- line is null for a dead letter that holds nothing back. relay: a row that no broker takes, consumer is its class then.
 CREATE TABLE {{parked}} (
-  consumer TEXT    NOT NULL,
-  key      TEXT    NOT NULL,
-  message  BLOB    NOT NULL,
-  at       INTEGER NOT NULL,
-  PRIMARY KEY (consumer, key, message)
+  n           INTEGER PRIMARY KEY AUTOINCREMENT,
+  line        INTEGER,
+  state       INTEGER NOT NULL CHECK (state BETWEEN 1 AND 2),
+  relay       INTEGER NOT NULL DEFAULT 0,
+  consumer    TEXT    NOT NULL,
+  message     BLOB    NOT NULL,
+  digest      BLOB    NOT NULL,
+  id          TEXT    NOT NULL,
+  source      TEXT    NOT NULL,
+  type        TEXT    NOT NULL,
+  topic       TEXT    NOT NULL,
+  key         TEXT,
+  attrs       BLOB    NOT NULL,
+  body        BLOB,
+  damaged     TEXT,
+  attempts    INTEGER NOT NULL,
+  epoch       INTEGER NOT NULL DEFAULT 0,
+  reason      TEXT    NOT NULL DEFAULT '',
+  error       TEXT    NOT NULL DEFAULT '',
+  node        TEXT    NOT NULL DEFAULT '',
+  first_at    INTEGER NOT NULL,
+  last_at     INTEGER NOT NULL
 );
+CREATE INDEX {{parked_line}} ON {{parked}} (line, n) WHERE line IS NOT NULL;
+CREATE INDEX {{parked_message}} ON {{parked}} (consumer, message);
+CREATE INDEX {{parked_id}} ON {{parked}} (id);
+CREATE INDEX {{parked_dead}} ON {{parked}} (n) WHERE state = 2;
+
+-- A key whose messages wait, or one message without a key. due is when the next attempt may be claimed: while it is
+-- claimed the end of that, the largest number while its first message is dead. attempts were begun at the message called head.
+CREATE TABLE {{line}} (
+  id       INTEGER PRIMARY KEY AUTOINCREMENT,
+  consumer TEXT    NOT NULL,
+  key      TEXT,
+  due      INTEGER NOT NULL,
+  token    TEXT,
+  head     INTEGER,
+  attempts INTEGER NOT NULL DEFAULT 0,
+  size     INTEGER NOT NULL,
+  UNIQUE (consumer, key)
+);
+CREATE INDEX {{line_due}} ON {{line}} (consumer, due);
+
+-- Attempts that failed, of messages that are still parked.
+CREATE TABLE {{attempt}} (
+  n       INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  at      INTEGER NOT NULL,
+  node    TEXT    NOT NULL,
+  error   TEXT    NOT NULL
+);
+CREATE INDEX {{attempt_n}} ON {{attempt}} (n, at);
+
+-- What people did to parked messages. before and after are JSON: the message as it was and as it is.
+CREATE TABLE {{audit}} (
+  id       INTEGER PRIMARY KEY AUTOINCREMENT,
+  at       INTEGER NOT NULL,
+  who      TEXT    NOT NULL,
+  action   TEXT    NOT NULL,
+  run      TEXT    NOT NULL DEFAULT '',
+  n        INTEGER NOT NULL,
+  consumer TEXT    NOT NULL,
+  message  TEXT    NOT NULL,
+  reason   TEXT    NOT NULL DEFAULT '',
+  before   BLOB,
+  after    BLOB
+);
+CREATE INDEX {{audit_message}} ON {{audit}} (message);
+CREATE INDEX {{audit_run}} ON {{audit}} (run, n) WHERE run <> '';
 
 -- A row per incarnation of a relay or a local consumer; mark is the highest seq it has read.
 CREATE TABLE {{node}} (
