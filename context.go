@@ -3,6 +3,8 @@ package sixfold
 import (
 	"context"
 	"slices"
+
+	"github.com/sixfold-go/sixfold/internal/inctx"
 )
 
 // Info is what a handler may know about the delivery it works on.
@@ -21,16 +23,14 @@ type Info struct {
 	Redelivered bool
 }
 
-type infoKey struct{}
-
 // WithInfo makes info known below ctx. Consumers and tests call it.
 func WithInfo(ctx context.Context, info *Info) context.Context {
-	return context.WithValue(ctx, infoKey{}, info)
+	return context.WithValue(ctx, inctx.Info{}, info)
 }
 
 // InfoFrom answers what is known about the delivery that ctx belongs to, or nil outside of a handler.
 func InfoFrom(ctx context.Context) *Info {
-	info, _ := ctx.Value(infoKey{}).(*Info)
+	info, _ := ctx.Value(inctx.Info{}).(*Info)
 	return info
 }
 

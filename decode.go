@@ -55,7 +55,7 @@ func Decode[M Message](ctx context.Context, env *Envelope) (m M, err error) {
 	if env == nil {
 		return m, Permanent(fmt.Errorf("sixfold: decode: %w: the envelope is nil; pass the one that the handler was given", ErrUndecodable))
 	}
-	if v, ok := env.message.(M); ok {
+	if v, ok := env.Message().(M); ok {
 		return v, nil
 	}
 	body, err := present(m, env)

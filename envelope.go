@@ -45,11 +45,26 @@ type Envelope struct {
 	// Body is the payload. Nil (no payload) and empty are different and both legal.
 	Body []byte
 
-	message any
+	local Local
 }
 
+// Local is a message that travels as the value that it is, without bytes: a mediator's call.
+type Local interface {
+	// Message is the value.
+	Message() any
+}
+
+// Carry makes the envelope carry a value in place of a body. It is meant for packages that hand messages on within the
+// process.
+func (e *Envelope) Carry(l Local) { e.local = l }
+
 // Message is the value itself where the envelope never left the process (in a mediator), else nil.
-func (e *Envelope) Message() any { return e.message }
+func (e *Envelope) Message() any {
+	if e.local == nil {
+		return nil
+	}
+	return e.local.Message()
+}
 
 // String describes the envelope without its body and its headers' values.
 func (e *Envelope) String() string {

@@ -10,15 +10,6 @@ type Handler func(ctx context.Context, env *Envelope) error
 // A BatchHandler processes several envelopes in one go: all of them, or, when it returns an error, none.
 type BatchHandler func(ctx context.Context, envs []*Envelope) error
 
-// Middleware wraps a Handler. The first one in a list is the outermost.
+// Middleware wraps a Handler: what it answers does its own work around a call of next. The same type serves mediators,
+// consumers and routes. The first one in a list is the outermost. Chain says how often next may be called.
 type Middleware func(next Handler) Handler
-
-// Chain wraps h so that the first of mws is outermost.
-func Chain(h Handler, mws ...Middleware) Handler {
-	for i := len(mws) - 1; i >= 0; i-- {
-		if mws[i] != nil {
-			h = mws[i](h)
-		}
-	}
-	return h
-}

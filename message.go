@@ -53,3 +53,11 @@ type Returns[R any] struct{}
 
 //lint:ignore U1000 it is there for its signature: what Command and Query ask for
 func (Returns[R]) returns(R) {}
+
+func (Returns[R]) answered() {}
+
+// HasResult reports whether m is a command or a query: whether it embeds Returns.
+func HasResult(m Message) bool {
+	_, ok := m.(interface{ answered() })
+	return ok
+}
