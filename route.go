@@ -27,6 +27,8 @@ type Route struct {
 	Inbox any
 	// MaxConcurrent bounds how many handlers of this route run at once in one consumer; 0 means no bound of its own.
 	MaxConcurrent int
+	// Retry is what follows a failed attempt of this route; what it leaves open is the consumer's.
+	Retry Retry
 
 	mws []Middleware
 	err error
@@ -127,6 +129,12 @@ func (r Route) Limit(n int) Route {
 	return r
 }
 
+// Retrying sets what follows a failed attempt of this route, in place of the consumer's policy.
+func (r Route) Retrying(p Retry) Route {
+	r.Retry = p
+	return r
+}
+
 // Handler is Handle wrapped in the route's own middleware.
 func (r Route) Handler() Handler { return Chain(r.Handle, r.mws...) }
 
@@ -149,6 +157,9 @@ func (r Route) Err() error {
 	}
 	if r.BatchSize < 0 || r.BatchSize > maxBatch {
 		err = errors.Join(err, invalid("route %s: a batch of %d; give 1 to %d, or 0 for 50", quote(r.Name), r.BatchSize, maxBatch))
+	}
+	if rerr := r.Retry.Check(); rerr != nil {
+		err = errors.Join(err, fmt.Errorf("sixfold: route %s: %w", quote(r.Name), rerr))
 	}
 	return err
 }

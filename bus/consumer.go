@@ -16,17 +16,20 @@ import (
 
 // A Consumer receives the messages of one subscription and runs their handlers: those of one key one after the
 // other, in their order, many keys at once; settled only after the handler. It retries what fails, holding back
-// nothing but the message's own key, and after the last attempt sends it to the topic "<topic>.dead", with the reason in
-// headers. It is safe for concurrent use.
+// nothing but the message's own key. With an Inbox what failed is parked in its database, with its key, until it is handled
+// or a dead letter; without one it waits in memory, and after the last attempt goes to the topic "<topic>.dead", with the
+// reason in headers. It is safe for concurrent use.
 type Consumer struct {
-	sub    Subscriber
-	s      Subscription
-	caps   Capabilities
-	o      Options
-	dead   Opener
-	routes map[string]*route
-	rest   *route // takes what no other route names; or nil
-	log    *slog.Logger
+	sub  Subscriber
+	s    Subscription
+	caps Capabilities
+	o    Options
+	dead Opener
+	// parking is the database that failures are kept in; nil: memory and dead topics.
+	parking Parking
+	routes  map[string]*route
+	rest    *route // takes what no other route names; or nil
+	log     *slog.Logger
 
 	started atomic.Bool
 	live    atomic.Pointer[run]
@@ -43,6 +46,8 @@ type route struct {
 	batch  sixfold.BatchHandler
 	size   int
 	gate   *gate // bounds how many run at once; or nil
+	retry  sixfold.Retry
+	plain  bool // its handler shares no transaction with the inbox
 }
 
 // NewConsumer makes a Consumer of the messages of s, which routes handle; t is a Transport, or a Subscriber alone
@@ -62,6 +67,12 @@ func NewConsumer(t Subscriber, s Subscription, opts *Options, routes ...sixfold.
 	if s.Ordered && !c.caps.OrderPerKey {
 		errs = append(errs, fmt.Errorf("bus: consumer %q: %w subscription: Ordered, but %s does not keep the order of a key through redeliveries; leave Ordered out, or use a transport that does",
 			c.s.Group, sixfold.ErrInvalid, orElse(c.caps.Name, "this transport")))
+	}
+	if c.o.Inbox != nil {
+		c.parking = c.o.Inbox.Parking()
+	}
+	if c.parking != nil {
+		c.oneByOne()
 	}
 	errs = append(errs, c.findDead())
 	if err := errors.Join(errs...); err != nil {
@@ -114,7 +125,7 @@ func (c *Consumer) addRoutes(routes []sixfold.Route) error {
 		if err := c.adopt(r); err != nil {
 			errs = append(errs, err)
 		}
-		ready := &route{name: r.Name, handle: sixfold.Chain(r.Handler(), c.o.Middleware...), size: orElse(r.BatchSize, 50)}
+		ready := &route{name: r.Name, handle: sixfold.Chain(r.Handler(), c.o.Middleware...), size: orElse(r.BatchSize, 50), retry: r.Retry.Or(c.o.Retry), plain: r.Inbox == nil}
 		if r.MaxConcurrent > 0 {
 			ready.gate = &gate{limit: r.MaxConcurrent}
 		}
@@ -138,6 +149,19 @@ func (c *Consumer) addRoutes(routes []sixfold.Route) error {
 	return errors.Join(errs...)
 }
 
+// oneByOne takes their batches from the routes whose handlers share no transaction with the inbox, since each of their
+// messages is asked about first.
+func (c *Consumer) oneByOne() {
+	for _, r := range c.routes {
+		if r.plain {
+			r.batch = nil
+		}
+	}
+	if c.rest != nil && c.rest.plain {
+		c.rest.batch = nil
+	}
+}
+
 // adopt takes the inbox of a route as the consumer's, so that it need not be named twice.
 func (c *Consumer) adopt(r sixfold.Route) error {
 	box, ok := r.Inbox.(Inbox)
@@ -157,7 +181,7 @@ func (c *Consumer) adopt(r sixfold.Route) error {
 
 // findDead settles where dead letters go.
 func (c *Consumer) findDead() error {
-	if c.dead = c.o.DeadLetters; c.dead != nil || c.o.Ack == AckNever {
+	if c.dead = c.o.DeadLetters; c.dead != nil || c.o.Ack == AckNever || c.parking != nil {
 		return nil
 	}
 	t, ok := c.sub.(Transport)
@@ -221,7 +245,7 @@ func (c *Consumer) subscribe(ctx context.Context) (Source, error) {
 	}
 }
 
-// Pause stops taking messages from the broker until Resume; what is in flight already is handled.
+// Pause stops taking messages, from the broker and from what is parked, until Resume; what is in flight already is handled.
 func (c *Consumer) Pause() {
 	c.mu.Lock()
 	if c.resumed == nil {
@@ -240,6 +264,13 @@ func (c *Consumer) Resume() {
 	}
 	c.mu.Unlock()
 	c.enter(Running, Paused)
+}
+
+// paused reports whether Pause was called last.
+func (c *Consumer) paused() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.resumed != nil
 }
 
 // unpaused waits while the consumer is paused and reports false when ctx ended first.

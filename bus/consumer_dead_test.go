@@ -247,7 +247,7 @@ func TestPanicIsAFailedAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		var log lockedBuffer
-		c := f.consumer(t, &bus.Options{MaxAttempts: 2, Concurrency: 1, Logger: slog.New(slog.NewTextHandler(&log, nil))},
+		c := f.consumer(t, &bus.Options{Retry: sixfold.Retry{MaxAttempts: 2}, Concurrency: 1, Logger: slog.New(slog.NewTextHandler(&log, nil))},
 			raw(func(_ context.Context, env *sixfold.Envelope) error {
 				if env.ID == "bad" {
 					panic("boom")
@@ -275,7 +275,7 @@ func TestPanicIsAFailedAttempt(t *testing.T) {
 func TestGoexitIsAFailedAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
-		c := f.consumer(t, &bus.Options{MaxAttempts: 2, Concurrency: 1}, raw(func(_ context.Context, env *sixfold.Envelope) error {
+		c := f.consumer(t, &bus.Options{Retry: sixfold.Retry{MaxAttempts: 2}, Concurrency: 1}, raw(func(_ context.Context, env *sixfold.Envelope) error {
 			if env.ID == "bad" {
 				exit()
 			}

@@ -42,8 +42,12 @@ type Health struct {
 	// Held counts messages that failed and wait, in memory, for their next attempt or their dead letter. Each holds
 	// back the later ones of its key.
 	Held int
-	// Stuck counts those of Held whose dead letter cannot be sent now.
+	// Stuck counts those of Held that cannot be parked, or whose dead letter cannot be sent, now.
 	Stuck int
+	// Parked counts the messages of this consumer, in all processes, that wait in the database, as of a few seconds ago; those behind a
+	// dead letter too. Crowded: there are Options.MaxParked of them, so that no more are received.
+	Parked  int
+	Crowded bool
 	// OldestType is the type of the message whose handler has been running longest, and OldestFor for how long. Beyond
 	// HandlerTimeout it ignores its context and blocks its lane. Empty and 0 when none is running.
 	OldestType string

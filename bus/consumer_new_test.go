@@ -21,14 +21,14 @@ func TestNewConsumerNamesEverything(t *testing.T) {
 	f := newFake()
 	f.caps.OrderPerKey = false
 	_, err := bus.NewConsumer(f, bus.Subscription{Topics: []string{"", "a b", "x", "x", strings.Repeat("t", 252)}, Group: "g\n", Ordered: true, MaxInFlight: -1},
-		&bus.Options{Concurrency: -1, MaxAttempts: -1, HandlerTimeout: -1, DrainTimeout: -1, Ack: 7, MaxBody: -1, Middleware: []sixfold.Middleware{nil},
+		&bus.Options{Concurrency: -1, Retry: sixfold.Retry{MaxAttempts: -1}, ParkingLease: 1, ParkingPoll: -1, MaxParked: -1, HandlerTimeout: -1, DrainTimeout: -1, Ack: 7, MaxBody: -1, Middleware: []sixfold.Middleware{nil},
 			Codecs: []sixfold.Codec{nil}, Inbox: &box{}},
 		sixfold.RawNamed("a", nop), sixfold.RawNamed("a", nop), sixfold.Raw(nop), sixfold.Raw(nop), sixfold.Raw(nil), sixfold.On[placed](nil),
 		sixfold.Route{Name: "b", Handle: nop, BatchSize: -1, MaxConcurrent: -1})
 	if err == nil || !errors.Is(err, sixfold.ErrInvalid) {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`topic ""`, `"a b"`, "named twice", "dead letters have no name", `Group "g\n"`, "MaxInFlight -1", "Ordered, but fake", "Concurrency -1", "MaxAttempts -1",
+	for _, want := range []string{`topic ""`, `"a b"`, "named twice", "dead letters have no name", `Group "g\n"`, "MaxInFlight -1", "Ordered, but fake", "Concurrency -1", "MaxAttempts -1", "ParkingLease 1ns: give at least 200ms", "ParkingPoll -1ns", "MaxParked -1",
 		"HandlerTimeout -1ns", "DrainTimeout -1ns", "Ack 7", "MaxBody -1", "Middleware number 1", "Codecs number 1", "use AckAfterHandling", `called "a" have two handlers`,
 		"two take every message", "raw route: the handler is nil", "(context.Context, bus_test.placed)", "a batch of -1", "a limit of -1"} {
 		if !strings.Contains(err.Error(), want) {
@@ -185,7 +185,7 @@ func TestHooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		var handled, dead trace
-		c := f.consumer(t, &bus.Options{Concurrency: 1, MaxAttempts: 2, Backoff: func(int) time.Duration { return -time.Second }, Hooks: bus.Hooks{
+		c := f.consumer(t, &bus.Options{Concurrency: 1, Retry: sixfold.Retry{MaxAttempts: 2, Backoff: func(int) time.Duration { return -time.Second }}, Hooks: bus.Hooks{
 			Handled: func(d *bus.Delivery, attempt int, took time.Duration, err error) {
 				handled.add(fmt.Sprint(d.ID, "/", attempt, "/", took, "/", err))
 			},

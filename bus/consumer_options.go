@@ -30,18 +30,16 @@ type Options struct {
 	// Inbox counts in the consumer's own database what may have crashed a process before; package inbox makes one. Nil:
 	// that of the routes. Without any, attempts live in memory, and a message that crashes the process comes again for ever.
 	Inbox Inbox
-	// DeadLetters is where dead letters go. Nil: the transport itself. It must be given where the Subscriber is no
-	// Transport, or where its broker does not confirm.
+	// DeadLetters is where a consumer without an Inbox sends dead letters; one with an Inbox keeps them in its database.
+	// Nil: the transport itself. It must be given where the Subscriber is no Transport, or where its broker does not confirm.
 	DeadLetters Opener
 
 	// Concurrency is how many handlers run at once, at most 10,000. 0: 16, since handlers wait for databases more than
 	// they compute. Messages of one key never run at once, whatever it is.
 	Concurrency int
-	// MaxAttempts of a handler for one message; after the last one it becomes a dead letter. 0: 10.
-	MaxAttempts int
-	// Backoff is the delay before the attempt that follows number attempt, which counts from 1. Nil: at random between
-	// a half and the whole of 100 ms, doubled with each attempt, at most a minute. A negative answer is no delay.
-	Backoff func(attempt int) time.Duration
+	// Retry is what follows a failed attempt, where a route does not say. With an Inbox the message waits in its database,
+	// and what comes for its key waits behind it, also beyond a restart; without one it waits in memory.
+	Retry sixfold.Retry
 	// HandlerTimeout after which a handler's context is cancelled. 0: 30 s.
 	HandlerTimeout time.Duration
 	// DrainTimeout is how long Run waits, when it is told to stop, for handlers and settlements. Then it cancels the
@@ -49,6 +47,15 @@ type Options struct {
 	DrainTimeout time.Duration
 	// Ack says when messages are acknowledged.
 	Ack Ack
+	// ParkingLease is how long messages that waited in the database are this process's before another one may take them
+	// over. It is renewed while their handlers run. 0: 15 s, at least 200 ms.
+	ParkingLease time.Duration
+	// ParkingPoll is the longest time between two looks at what waits in the database. What failed in this process is
+	// known to be due. 0: 1 s.
+	ParkingPoll time.Duration
+	// MaxParked is how many messages may wait in the database, for another attempt or behind one; with as many the consumer
+	// receives no more, and Health says so. 0: 100,000.
+	MaxParked int
 	// MaxBody in bytes; a message with a larger body becomes a dead letter without a handler. 0: no limit of its own.
 	MaxBody int
 
@@ -69,6 +76,9 @@ type Hooks struct {
 	// Handled is called after each attempt, with its number and what the handler answered; once for each message of a
 	// batch that succeeded.
 	Handled func(d *Delivery, attempt int, took time.Duration, err error)
+	// Parked is called when a message that failed was put down in the database, before it is acknowledged: how many attempts it had, and
+	// the delay before the next one.
+	Parked func(d *Delivery, attempts int, delay time.Duration, err error)
 	// Dead is called when a dead letter is confirmed, before the message is acknowledged.
 	Dead func(d *Delivery, reason string, err error)
 	// State is called when the consumer's state changes.
@@ -96,6 +106,9 @@ type dropped int
 
 func (n dropped) Wait(context.Context) []error { return make([]error, n) }
 
+// minParkingLease leaves time for a renewal every third of it.
+const minParkingLease = 200 * time.Millisecond
+
 // withDefaults is a copy of o in which nothing is zero that has a default.
 func (o *Options) withDefaults() Options {
 	var out Options
@@ -103,12 +116,11 @@ func (o *Options) withDefaults() Options {
 		out = *o
 	}
 	out.Concurrency = orElse(out.Concurrency, 16)
-	out.MaxAttempts = orElse(out.MaxAttempts, 10)
+	out.ParkingLease = orElse(out.ParkingLease, 15*time.Second)
+	out.ParkingPoll = orElse(out.ParkingPoll, time.Second)
+	out.MaxParked = orElse(out.MaxParked, 100_000)
 	out.HandlerTimeout = orElse(out.HandlerTimeout, 30*time.Second)
 	out.DrainTimeout = orElse(out.DrainTimeout, 10*time.Second)
-	if out.Backoff == nil {
-		out.Backoff = func(attempt int) time.Duration { return exponential(attempt, 100*time.Millisecond, time.Minute) }
-	}
 	if out.Logger == nil {
 		out.Logger = slog.Default()
 	}
@@ -132,8 +144,17 @@ func (o *Options) check(s Subscription) error {
 	if o.Concurrency < 1 || o.Concurrency > 10_000 {
 		bad("Concurrency %d: give 1 to 10,000, or 0 for 16", o.Concurrency)
 	}
-	if o.MaxAttempts < 1 {
-		bad("MaxAttempts %d: give 1 or more, or 0 for 10", o.MaxAttempts)
+	if err := o.Retry.Check(); err != nil {
+		errs = append(errs, fmt.Errorf("bus: consumer options: %w", err))
+	}
+	if o.ParkingLease < minParkingLease {
+		bad("ParkingLease %v: give at least %v, or 0 for 15s", o.ParkingLease, minParkingLease)
+	}
+	if o.ParkingPoll < 0 {
+		bad("ParkingPoll %v: give a positive time, or 0 for 1s", o.ParkingPoll)
+	}
+	if o.MaxParked < 1 {
+		bad("MaxParked %d: give 1 or more, or 0 for 100,000", o.MaxParked)
 	}
 	if o.HandlerTimeout < 0 {
 		bad("HandlerTimeout %v: give a positive time, or 0 for 30s", o.HandlerTimeout)
@@ -149,6 +170,9 @@ func (o *Options) check(s Subscription) error {
 	}
 	if o.Inbox != nil && o.Ack != AckAfterHandling {
 		bad("Ack: an Inbox makes effects happen once of what comes at least once; use AckAfterHandling")
+	}
+	if o.Inbox != nil && o.DeadLetters != nil && o.Inbox.Parking() != nil {
+		bad("DeadLetters: with an Inbox they are kept in its database, where they can be looked at and redriven; leave DeadLetters out")
 	}
 	if o.Inbox != nil && s.Group == "" {
 		bad("Inbox: it records by the consumer's name, which is the subscription's Group; name the group")

@@ -21,6 +21,12 @@ func (r *run) receive(ctx context.Context) error {
 		if !r.c.unpaused(ctx) {
 			return nil
 		}
+		if r.parker.crowded() {
+			if !sleep(ctx, r.c.o.ParkingPoll) {
+				return nil
+			}
+			continue
+		}
 		room := r.flight.room(ctx, r.purge)
 		if room == 0 {
 			return nil

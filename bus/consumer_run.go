@@ -30,11 +30,15 @@ type run struct {
 	flight  flight
 	settler *settler
 	fails   failures
-	solo    *gate // what may have crashed a process runs alone
+	parker  *parker // of what waits in the database; or nil
+	solo    *gate   // what may have crashed a process runs alone
 
 	handlers context.Context // of all handlers; ends with the drain limit
 	cancel   context.CancelFunc
-	stop     chan struct{} // closed when the drain begins
+	// parkerCtx outlives the handlers by what it takes to give their lines back.
+	parkerCtx context.Context
+	endParker context.CancelFunc
+	stop      chan struct{} // closed when the drain begins
 
 	working sync.WaitGroup // lanes
 	burying sync.WaitGroup // dead letters on their way
@@ -53,10 +57,15 @@ func newRun(ctx context.Context, c *Consumer, src Source) *run {
 		deaths:   outage{c: c, what: "cannot send dead letters; their messages stay at the broker and hold back their keys", over: "dead letters are sent again"},
 		outages:  outage{c: c, what: "a handler's infrastructure is not available; its messages wait, and no attempt is counted", over: "handlers succeed again after an outage"},
 	}
+	r.parkerCtx, r.endParker = context.WithCancel(context.WithoutCancel(ctx))
 	r.handlers, r.cancel = context.WithCancel(sixfold.WithCodecs(context.WithoutCancel(ctx), c.o.Codecs...))
 	r.flight.init(c.s.MaxInFlight)
 	r.settler = newSettler(r)
-	r.fails = newInMemory(c)
+	r.fails = newFailures(c)
+	if c.parking != nil {
+		r.parker = newParker(r, c.parking)
+		r.deaths.what, r.deaths.over = "cannot park messages that failed; they stay at the broker and hold back their keys", "failed messages are parked again"
+	}
 	r.lanes = make([]*lane, c.o.Concurrency)
 	for i := range r.lanes {
 		r.lanes[i] = newLane(r)
@@ -81,6 +90,9 @@ func (r *run) run(ctx context.Context) error {
 		go l.loop()
 	}
 	go r.settler.loop()
+	if r.parker != nil {
+		go r.parker.loop(r.parkerCtx)
+	}
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 	maintained := r.maintain(ctx)
@@ -118,6 +130,9 @@ func (r *run) maintain(ctx context.Context) <-chan struct{} {
 func (r *run) drain(maintained <-chan struct{}) error {
 	r.c.enter(Draining)
 	close(r.stop)
+	if r.parker != nil {
+		close(r.parker.stop)
+	}
 	limit, cancel := context.WithTimeout(context.WithoutCancel(r.handlers), r.c.o.DrainTimeout)
 	defer cancel()
 	r.settler.recall(limit)
@@ -147,13 +162,15 @@ func (r *run) drain(maintained <-chan struct{}) error {
 		case <-last.Done():
 		}
 	}
+	notGivenBack := r.parker.finish(last)
+	r.endParker()
 	unsettled := r.settler.finish(last)
 	doubt := r.running() + int(r.graves.Load()) + int(r.doubt.Load()) + unsettled
 	if r.c.o.Ack == AckOnReceipt { // what was acknowledged and not handled cannot come again
 		doubt = r.flight.count() + int(r.doubt.Load())
 	}
 	var errs []error
-	if err := r.fails.close(last); err != nil && doubt == 0 {
+	if err := errors.Join(r.fails.close(last), notGivenBack); err != nil && doubt == 0 {
 		errs = append(errs, err)
 	}
 	over, cancel := context.WithTimeout(context.WithoutCancel(r.handlers), closeLimit)
@@ -164,6 +181,12 @@ func (r *run) drain(maintained <-chan struct{}) error {
 	select {
 	case <-maintained:
 	case <-over.Done():
+	}
+	if r.parker != nil {
+		select {
+		case <-r.parker.done:
+		case <-over.Done():
+		}
 	}
 	if doubt > 0 {
 		errs = append(errs, &sixfold.DrainError{What: r.c.String(), InDoubt: doubt, After: r.c.o.DrainTimeout})
@@ -194,6 +217,9 @@ func (r *run) running() int {
 
 func (r *run) health(h *Health) {
 	h.InFlight = r.flight.count()
+	if r.parker != nil {
+		h.Parked, h.Crowded = int(r.parker.waiting.Load()), r.parker.crowded()
+	}
 	h.Held, h.Stuck = int(r.held.Load()), int(r.stuck.Load())
 	at := now()
 	for _, l := range r.lanes {
@@ -208,6 +234,8 @@ func (r *run) health(h *Health) {
 // settle hands an item to the settler, to be acknowledged or released. Nobody touches it afterwards.
 func (r *run) settle(it *item, release bool) {
 	switch {
+	case it.claim != nil:
+		r.parker.settled(it, release)
 	case it.acked:
 		r.flight.remove(it)
 	case r.c.o.Ack == AckNever:

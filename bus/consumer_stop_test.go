@@ -142,7 +142,7 @@ func TestHungHandler(t *testing.T) {
 func TestTimeoutCancelsTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
-		c := f.consumer(t, &bus.Options{MaxAttempts: 1, HandlerTimeout: 3 * time.Second}, raw(func(ctx context.Context, env *sixfold.Envelope) error {
+		c := f.consumer(t, &bus.Options{Retry: sixfold.Retry{MaxAttempts: 1}, HandlerTimeout: 3 * time.Second}, raw(func(ctx context.Context, env *sixfold.Envelope) error {
 			at := time.Now()
 			below, cancel := context.WithCancel(ctx)
 			defer cancel()

@@ -120,7 +120,7 @@ func storm(t *testing.T, rnd *rand.Rand, revoke bool) {
 			r.Batch, r.BatchSize = batch, 5
 		}
 		c, err := bus.NewConsumer(sources, bus.Subscription{Topics: []string{"orders"}, Group: "g", Ordered: true, MaxInFlight: 100},
-			&bus.Options{Inbox: b, Concurrency: 4, MaxAttempts: 4, Logger: quiet(), DrainTimeout: 30 * time.Second}, r)
+			&bus.Options{Inbox: b, Concurrency: 4, Retry: sixfold.Retry{MaxAttempts: 4}, Logger: quiet(), DrainTimeout: 30 * time.Second}, r)
 		if err != nil {
 			t.Fatal(err)
 		}

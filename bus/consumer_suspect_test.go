@@ -45,6 +45,8 @@ func (b *box) Suspect(_ context.Context, consumer string, ds []*bus.Delivery) ([
 
 func (b *box) Turn() *bus.Turn { return b.turn }
 
+func (b *box) Parking() bus.Parking { return nil }
+
 func (b *box) Forget(_ context.Context, _ string, ds []*bus.Delivery) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -131,7 +133,7 @@ func TestSuspectAfterItsLastAttemptIsDeadWithoutRunning(t *testing.T) {
 		f := newFake()
 		b := &box{attempts: map[string]int{"bomb": 3, "third": 2, "handled": -1}}
 		var got trace
-		c := f.consumer(t, &bus.Options{Inbox: b, MaxAttempts: 3}, raw(func(ctx context.Context, env *sixfold.Envelope) error {
+		c := f.consumer(t, &bus.Options{Inbox: b, Retry: sixfold.Retry{MaxAttempts: 3}}, raw(func(ctx context.Context, env *sixfold.Envelope) error {
 			got.add(env.ID)
 			if n := sixfold.InfoFrom(ctx).Attempt; n != 3 {
 				t.Errorf("%s: attempt %d", env.ID, n)
@@ -189,7 +191,7 @@ func TestCountsOfTheSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		var got trace
-		c := f.consumer(t, &bus.Options{MaxAttempts: 3}, raw(func(ctx context.Context, env *sixfold.Envelope) error {
+		c := f.consumer(t, &bus.Options{Retry: sixfold.Retry{MaxAttempts: 3}}, raw(func(ctx context.Context, env *sixfold.Envelope) error {
 			got.add(env.ID)
 			if n := sixfold.InfoFrom(ctx).Attempt; n != len(env.Subject) {
 				t.Errorf("%s: attempt %d", env.ID, n)
@@ -219,7 +221,7 @@ func TestInboxCountsWhatTheSourceSuspects(t *testing.T) {
 		f := newFake()
 		b := &box{attempts: map[string]int{"bomb": 3}}
 		var got trace
-		c := f.consumer(t, &bus.Options{Inbox: b, MaxAttempts: 3}, raw(func(ctx context.Context, env *sixfold.Envelope) error {
+		c := f.consumer(t, &bus.Options{Inbox: b, Retry: sixfold.Retry{MaxAttempts: 3}}, raw(func(ctx context.Context, env *sixfold.Envelope) error {
 			got.add(env.ID)
 			if n := sixfold.InfoFrom(ctx).Attempt; n != 1 {
 				t.Errorf("%s: attempt %d", env.ID, n)
@@ -284,7 +286,7 @@ func TestSuspectInAnOutageLosesOneAttempt(t *testing.T) {
 		f := newFake()
 		b := &box{attempts: map[string]int{}}
 		tries := 0
-		c := f.consumer(t, &bus.Options{Inbox: b, MaxAttempts: 3}, raw(func(context.Context, *sixfold.Envelope) error {
+		c := f.consumer(t, &bus.Options{Inbox: b, Retry: sixfold.Retry{MaxAttempts: 3}}, raw(func(context.Context, *sixfold.Envelope) error {
 			if tries++; tries < 20 {
 				return bus.ErrUnavailable
 			}

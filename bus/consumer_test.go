@@ -16,7 +16,7 @@ func TestRetryHoldsBackOnlyItsOwnKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		var got trace
-		c := f.consumer(t, &bus.Options{Concurrency: 1, Backoff: func(int) time.Duration { return time.Second }},
+		c := f.consumer(t, &bus.Options{Concurrency: 1, Retry: sixfold.Retry{Backoff: func(int) time.Duration { return time.Second }}},
 			raw(func(ctx context.Context, env *sixfold.Envelope) error {
 				got.add(env.ID)
 				if env.ID == "a1" && sixfold.InfoFrom(ctx).Attempt < 3 {
@@ -40,7 +40,7 @@ func TestDeadLetterCarriesEverything(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		root := errors.New("disk\nfull\x00")
-		c := f.consumer(t, &bus.Options{MaxAttempts: 2}, raw(func(context.Context, *sixfold.Envelope) error {
+		c := f.consumer(t, &bus.Options{Retry: sixfold.Retry{MaxAttempts: 2}}, raw(func(context.Context, *sixfold.Envelope) error {
 			return &opaque{root}
 		}))
 		stop := start(t, c)

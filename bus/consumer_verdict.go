@@ -13,7 +13,7 @@ import (
 // verdict is what follows an attempt.
 type verdict struct {
 	fate   fate
-	delay  time.Duration // of again
+	delay  time.Duration // of again and parked
 	reason string        // of dead; the item's err says more
 }
 
@@ -22,7 +22,8 @@ type fate int
 const (
 	done     fate = iota // acknowledge
 	released             // give back, no attempt counted
-	again                // another attempt after delay
+	again                // another attempt after delay, here
+	parked               // another attempt after delay, by way of the database
 	dead                 // a dead letter
 )
 
@@ -37,6 +38,7 @@ const (
 	noHandler   = "no-handler"
 	expired     = "expired"
 	stopped     = "stopped"
+	reused      = "id-reused"
 )
 
 var (
@@ -68,9 +70,12 @@ func (r *run) classify(it *item) {
 		refuse(noHandler, fmt.Errorf("bus: consumer %q has no handler for messages called %s; add a route, or sixfold.Raw for all others", r.c.s.Group, short(d.Type)))
 		return
 	}
-	if d.Claims != nil {
+	switch {
+	case it.claim != nil:
+		it.suspect, it.paid = it.crashed, it.crashed // counted when it was claimed
+	case d.Claims != nil:
 		it.suspect = d.Attempts > 0
-	} else {
+	default:
 		it.suspect = d.Redelivered && r.c.o.Inbox != nil
 	}
 }
@@ -88,8 +93,13 @@ func (r *run) attempt(it *item) verdict {
 	if it.refusal != "" {
 		return verdict{fate: dead, reason: it.refusal}
 	}
-	if it.suspect && !it.paid {
+	switch {
+	case it.suspect && !it.paid:
 		if v, run := r.count(it); !run {
+			return v
+		}
+	case it.crashed:
+		if v, run := r.mayRun(it); !run {
 			return v
 		}
 	}
@@ -139,7 +149,12 @@ func (r *run) count(it *item) (v verdict, run bool) {
 		it.counted, it.paid = true, true
 		it.attempts = ns[0] - 1
 	}
-	if it.attempts >= r.c.o.MaxAttempts {
+	return r.mayRun(it)
+}
+
+// mayRun refuses what was begun as often as may be and did not come to an end.
+func (r *run) mayRun(it *item) (v verdict, run bool) {
+	if it.attempts >= it.route.retry.For(nil).MaxAttempts {
 		it.err = fmt.Errorf("bus: %d attempts were begun and the last one did not come to an end: it may have crashed the process", it.attempts)
 		return verdict{fate: dead, reason: tooOften}, false
 	}
@@ -168,6 +183,8 @@ func (r *run) judge(it *item, err error) verdict {
 		return verdict{fate: done}
 	case errors.Is(err, sixfold.ErrUndecodable):
 		return verdict{fate: dead, reason: undecodable}
+	case errors.Is(err, ErrIDReuse):
+		return verdict{fate: dead, reason: reused}
 	case sixfold.IsPermanent(err):
 		return verdict{fate: dead, reason: permanently}
 	case errors.Is(err, ErrUnavailable):
@@ -176,12 +193,16 @@ func (r *run) judge(it *item, err error) verdict {
 	}
 	it.passes, it.paid = 0, false
 	it.attempts++
-	delay, more := r.fails.next(it.d, it.attempts, err)
-	if !more {
+	policy := it.route.retry.For(err)
+	if it.attempts >= policy.MaxAttempts {
 		return verdict{fate: dead, reason: tooOften}
 	}
+	delay := policy.Delay(it.attempts)
 	if d, ok := sixfold.RetryDelay(err); ok {
 		delay = max(delay, d)
+	}
+	if r.parker != nil {
+		return verdict{fate: parked, delay: delay}
 	}
 	r.c.log.Warn("bus: handler failed, trying again", "consumer", r.c.s.Group, "message", &it.d.Envelope,
 		"attempt", it.attempts, "retry_in", delay, "error", err)

@@ -16,8 +16,8 @@ const DeadSuffix = ".dead"
 
 // Headers of a dead letter. Everything else about it is the message as it arrived.
 const (
-	// DeadReason is "attempts", "permanent", "undecodable", "damaged", "too-large", "no-type", "no-handler", "expired" or
-	// "stopped"; from a relay "unroutable", "too-large", "refused" or "undecodable".
+	// DeadReason is "attempts", "permanent", "undecodable", "damaged", "too-large", "no-type", "no-handler", "expired",
+	// "id-reused" or "stopped"; from a relay "unroutable", "too-large", "refused" or "undecodable".
 	DeadReason = "sixfold-dead-reason"
 	// DeadError is the last error and all that it wraps, one line of at most 4 kB.
 	DeadError = "sixfold-dead-error"
@@ -76,12 +76,12 @@ func deadCopy(d *Delivery, o obituary) *sixfold.Envelope {
 	return &env
 }
 
-// bury takes the item, whose key stays closed, to its dead letter. Only when that is confirmed is the message
+// bury takes the item, whose key stays closed, to where failures are kept. Only when it is safe there is the message
 // acknowledged.
-func (l *lane) bury(it *item, reason string) {
+func (l *lane) bury(it *item, v verdict) {
 	r := l.r
 	if r.c.o.Ack == AckNever {
-		r.c.log.Warn("bus: message cannot be handled", "consumer", r.c.s.Group, "message", &it.d.Envelope, "reason", reason, "error", it.err)
+		r.c.log.Warn("bus: message cannot be handled", "consumer", r.c.s.Group, "message", &it.d.Envelope, "reason", v.reason, "error", it.err)
 		return
 	}
 	l.mu.Lock()
@@ -99,32 +99,39 @@ func (l *lane) bury(it *item, reason string) {
 	go func() {
 		defer r.burying.Done()
 		defer r.held.Add(-1)
-		r.funeral(h, it, reason)
+		r.funeral(h, it, v)
 	}()
 }
 
-func (r *run) funeral(h *hold, it *item, reason string) {
-	o := obituary{consumer: r.c.s.Group, reason: reason, err: it.err, attempts: it.attempts}
+func (r *run) funeral(h *hold, it *item, v verdict) {
+	policy := r.c.o.Retry
+	if it.route != nil {
+		policy = it.route.retry
+	}
+	o := obituary{consumer: r.c.s.Group, reason: v.reason, delay: v.delay, goOn: goesOn(v.reason, policy.For(it.err)), err: it.err, attempts: it.attempts}
 	err := r.persist(it, &o)
 	l := h.l
 	switch {
-	case it.lost():
+	case it.lost(), it.claim != nil && errors.Is(err, ErrLost):
+		if it.claim != nil {
+			r.parker.drop(it.claim)
+		}
 		r.graves.Add(-1)
 		l.reopen(h) // to be dropped
 	case err == nil:
 		r.deaths.end()
 		r.graves.Add(-1)
-		r.c.log.Error("bus: message became a dead letter", "consumer", r.c.s.Group, "message", &it.d.Envelope, "topic", it.d.Topic+DeadSuffix,
-			"reason", reason, "attempts", it.attempts, "error", it.err)
-		if r.c.o.Hooks.Dead != nil {
-			r.c.o.Hooks.Dead(it.d, reason, it.err)
+		r.tell(it, v)
+		if it.claim != nil {
+			r.parker.drop(it.claim) // Park gave it back
+		} else {
+			r.settle(it, false)
 		}
-		r.settle(it, false)
 		l.mu.Lock()
 		h.items = h.items[1:]
 		l.mu.Unlock()
 		l.reopen(h)
-		if it.counted {
+		if it.counted && r.parker == nil { // it is in no state to be forgotten where it is parked
 			r.forget(it)
 		}
 	case !errors.Is(err, ErrInDoubt) && r.handlers.Err() == nil && !it.acked:
@@ -138,19 +145,41 @@ func (r *run) funeral(h *hold, it *item, reason string) {
 	}
 }
 
-// persist tries until the dead letter is confirmed, or the consumer stops.
+// tell says what became of an item.
+func (r *run) tell(it *item, v verdict) {
+	if v.fate == parked {
+		r.c.log.Warn("bus: handler failed, trying again", "consumer", r.c.s.Group, "message", &it.d.Envelope,
+			"attempt", it.attempts, "retry_in", v.delay, "error", it.err)
+		if r.c.o.Hooks.Parked != nil {
+			r.c.o.Hooks.Parked(it.d, it.attempts, v.delay, it.err)
+		}
+		r.parker.expect(v.delay)
+		return
+	}
+	where := it.d.Topic + DeadSuffix
+	if r.parker != nil {
+		where = "database"
+	}
+	r.c.log.Error("bus: message became a dead letter", "consumer", r.c.s.Group, "message", &it.d.Envelope, "where", where,
+		"reason", v.reason, "attempts", it.attempts, "error", it.err)
+	if r.c.o.Hooks.Dead != nil {
+		r.c.o.Hooks.Dead(it.d, v.reason, it.err)
+	}
+}
+
+// persist tries until it is kept, or the consumer stops.
 func (r *run) persist(it *item, o *obituary) error {
 	for n := 1; ; n++ {
-		err := r.fails.bury(r.handlers, it.d, *o)
-		if err == nil {
-			return nil
+		err := r.fails.keep(r.handlers, it.d, *o)
+		if err == nil || errors.Is(err, ErrLost) {
+			return err
 		}
 		if n == 1 {
 			r.stuck.Add(1)
 			defer r.stuck.Add(-1)
 		}
 		o.terse = o.terse || errors.Is(err, ErrTooLarge)
-		r.deaths.begin(fmt.Errorf("bus: send dead letter to %s: %w", short(it.d.Topic+DeadSuffix), err))
+		r.deaths.begin(err)
 		if !r.pause(passing(n)) || it.lost() {
 			return err
 		}

@@ -75,8 +75,7 @@ func ExampleConsumer_deadLetters() {
 	carrierIsOpen := make(chan struct{})
 	shipping, err := bus.NewConsumer(broker, bus.Subscription{Topics: []string{"orders"}, Group: "shipping", Ordered: true},
 		&bus.Options{
-			MaxAttempts: 2,
-			Backoff:     func(attempt int) time.Duration { return time.Duration(attempt) * time.Millisecond },
+			Retry: sixfold.Retry{MaxAttempts: 2, MaxBackoff: time.Millisecond},
 			Logger:      slog.New(slog.DiscardHandler),
 			Hooks:       bus.Hooks{Dead: func(d *bus.Delivery, reason string, err error) { fmt.Println("dead:", reason, "-", err) }},
 		},

@@ -2,60 +2,98 @@ package bus
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"strconv"
 	"time"
+
+	"github.com/sixfold-go/sixfold"
 )
 
-// failures decides what becomes of a message that its handler could not handle. It is the seam between a consumer's
-// lanes and where its failures live: in memory and in dead topics, or in a database.
+// failures keeps what a handler could not handle. It is the seam between a consumer's lanes and where its failures live:
+// in dead topics, or in a database.
 type failures interface {
-	// next is asked after failed attempt number attempt: another one after delay, or none.
-	next(d *Delivery, attempt int, err error) (delay time.Duration, more bool)
-	// bury brings a message that gets no other attempt to where people find it, and answers nil only when it is safe
-	// there: it is acknowledged then. An error that is in doubt wraps ErrInDoubt. The caller tries again.
-	bury(ctx context.Context, d *Delivery, o obituary) error
+	// keep brings a message to where it waits or where people find it, and answers nil only when it is safe there: it
+	// is acknowledged then. An error that is in doubt wraps ErrInDoubt. The caller tries again.
+	keep(ctx context.Context, d *Delivery, o obituary) error
 	close(ctx context.Context) error
 }
 
-// obituary is why a message got no other attempt.
+// obituary is why a message is not handled here and now.
 type obituary struct {
 	consumer string
-	reason   string
+	reason   string // of a dead letter; empty: it has another attempt
+	delay    time.Duration
+	goOn     bool // its key goes on without it
 	err      error
 	attempts int
 	terse    bool // there is hardly room for it
 }
 
-// inMemory retries in the lane and sends dead letters to "<topic>.dead".
-type inMemory struct {
-	c    *Consumer
-	pipe *pipe
-}
-
-func newInMemory(c *Consumer) *inMemory {
-	f := &inMemory{c: c}
+// newFailures is the database where there is one, else dead topics.
+func newFailures(c *Consumer) failures {
+	if c.parking != nil {
+		return inParking{c.parking, nodeName()}
+	}
+	f := &inTopics{}
 	if c.dead != nil {
 		f.pipe = newPipe(c.dead, capabilitiesOf(c.dead).PrefixPerKey, c.log)
 	}
 	return f
 }
 
-func (f *inMemory) next(_ *Delivery, attempt int, _ error) (time.Duration, bool) {
-	if attempt >= f.c.o.MaxAttempts {
-		return 0, false
-	}
-	return max(f.c.o.Backoff(attempt), 0), true
-}
+// inTopics sends dead letters to "<topic>.dead". Other attempts are made in the lane.
+type inTopics struct{ pipe *pipe }
 
-func (f *inMemory) bury(ctx context.Context, d *Delivery, o obituary) error {
+func (f *inTopics) keep(ctx context.Context, d *Delivery, o obituary) error {
 	out := []Outgoing{{Topic: d.Topic + DeadSuffix, Envelope: deadCopy(d, o)}}
-	return f.pipe.send(ctx, out, false)[0]
+	if err := f.pipe.send(ctx, out, false)[0]; err != nil {
+		return fmt.Errorf("bus: send dead letter to %s: %w", short(d.Topic+DeadSuffix), err)
+	}
+	return nil
 }
 
-func (f *inMemory) close(ctx context.Context) error {
+func (f *inTopics) close(ctx context.Context) error {
 	if f.pipe == nil {
 		return nil
 	}
 	return f.pipe.close(ctx)
+}
+
+// inParking keeps them in the consumer's database.
+type inParking struct {
+	parking Parking
+	node    string
+}
+
+func (f inParking) keep(ctx context.Context, d *Delivery, o obituary) error {
+	err := f.parking.Park(ctx, o.consumer, Failure{Delivery: d, Attempts: o.attempts, Delay: o.delay, Dead: o.reason, GoOn: o.goOn,
+		Err: o.err, Text: chainText(o.err, maxDeadError), Node: f.node})
+	if err != nil {
+		return fmt.Errorf("bus: park a message: %w", err)
+	}
+	return nil
+}
+
+func (inParking) close(context.Context) error { return nil }
+
+// nodeName is the host and the process, for people.
+func nodeName() string {
+	host, err := os.Hostname()
+	if err != nil || host == "" {
+		host = "unknown"
+	}
+	return host + "/" + strconv.Itoa(os.Getpid())
+}
+
+// goesOn reports whether the key of a dead letter goes on without it: by policy, and where its handler could not have had an
+// effect that a later message builds on.
+func goesOn(reason string, p sixfold.Retry) bool {
+	switch reason {
+	case noType, noHandler, expired, reused:
+		return true
+	}
+	return p.AfterDead == sixfold.GoOn
 }
 
 // capabilitiesOf what dead letters are sent through; where it does not say, the least is assumed.

@@ -119,7 +119,24 @@ func (h *handling) finish() (timedOut bool) {
 
 // call runs the handler of one item.
 func (r *run) call(h *handling, it *item) error {
-	return r.guard(h, it.route.name, func(ctx context.Context) error { return it.route.handle(ctx, &it.d.Envelope) })
+	return r.guard(h, it.route.name, func(ctx context.Context) error {
+		if it.route.plain && r.parker != nil {
+			return r.admitted(ctx, it)
+		}
+		return it.route.handle(ctx, &it.d.Envelope)
+	})
+}
+
+// admitted runs a handler that shares no transaction with the inbox, unless the inbox or what is parked says no.
+func (r *run) admitted(ctx context.Context, it *item) error {
+	done, run, err := r.c.parking.Admit(ctx, r.c.s.Group, it.d)
+	if err != nil || !run {
+		return err
+	}
+	if err := it.route.handle(ctx, &it.d.Envelope); err != nil || done == nil {
+		return err
+	}
+	return done(ctx)
 }
 
 // guard runs f with the context of h. A panic is an error; its stack goes to the log and nowhere else.

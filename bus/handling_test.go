@@ -88,7 +88,7 @@ func TestContextEndsForThosePolling(t *testing.T) {
 				owned, lose := context.WithCancel(context.Background())
 				defer lose()
 				var end error
-				c := f.consumer(t, &bus.Options{HandlerTimeout: time.Minute, DrainTimeout: time.Second, MaxAttempts: 1}, raw(func(ctx context.Context, _ *sixfold.Envelope) error {
+				c := f.consumer(t, &bus.Options{HandlerTimeout: time.Minute, DrainTimeout: time.Second, Retry: sixfold.Retry{MaxAttempts: 1}}, raw(func(ctx context.Context, _ *sixfold.Envelope) error {
 					for end = ctx.Err(); end == nil; end = ctx.Err() {
 						time.Sleep(100 * time.Millisecond)
 					}

@@ -15,6 +15,8 @@ type Inbox interface {
 	Forget(ctx context.Context, consumer string, ds []*Delivery) error
 	// Maintain works until ctx ends: it removes records that are older than the retention.
 	Maintain(ctx context.Context) error
+	// Parking keeps what handlers could not handle. Nil: attempts are made in memory, and dead letters sent.
+	Parking() Parking
 }
 
 // A Turn lets one suspect run at a time, whichever consumer it belongs to.

@@ -16,14 +16,16 @@ type item struct {
 	err      error  // of the last attempt
 	refusal  string // why no handler may run; the text of err says more
 
-	acked   bool  // acknowledged on receipt
-	judged  bool  // route, refusal and suspect are known
-	suspect bool  // may have crashed a process: it is counted first, and runs alone
-	counted bool  // by the inbox
-	paid    bool  // its next run is counted already: the last one failed by nobody's fault
-	single  bool  // its batch failed: runs by itself
-	solo    *gate // of suspects, while it has the turn
-	slot    *gate // of its route, while it has a place
+	acked   bool   // acknowledged on receipt
+	judged  bool   // route, refusal and suspect are known
+	suspect bool   // may have crashed a process: it is counted first, and runs alone
+	counted bool   // by the inbox
+	paid    bool   // its next run is counted already: the last one failed by nobody's fault
+	single  bool   // its batch failed: runs by itself
+	claim   *claim // of its line, in which it waited in the database; or nil
+	crashed bool   // its line was taken over from a process that did not give it back
+	solo    *gate  // of suspects, while it has the turn
+	slot    *gate  // of its route, while it has a place
 
 	handling handling // of the first attempt
 
@@ -234,8 +236,8 @@ func (l *lane) apply(it *item, v verdict) {
 		l.r.settle(it, true)
 	case again:
 		l.hold(it, v.delay)
-	case dead:
-		l.bury(it, v.reason)
+	case parked, dead:
+		l.bury(it, v)
 	}
 }
 

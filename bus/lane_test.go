@@ -70,7 +70,7 @@ func TestFailedBatchRunsOneByOne(t *testing.T) {
 		f := newFake()
 		var got trace
 		calls := 0
-		c := f.consumer(t, &bus.Options{Concurrency: 1, MaxAttempts: 1}, batched(10, func(ctx context.Context, envs []*sixfold.Envelope) error {
+		c := f.consumer(t, &bus.Options{Concurrency: 1, Retry: sixfold.Retry{MaxAttempts: 1}}, batched(10, func(ctx context.Context, envs []*sixfold.Envelope) error {
 			got.add(ids(envs))
 			if calls++; calls == 1 {
 				return fmt.Errorf("database: %w", bus.ErrUnavailable)
@@ -136,7 +136,7 @@ func TestOutageIsNoAttempt(t *testing.T) {
 		f := newFake()
 		until := time.Now().Add(time.Hour)
 		calls := 0
-		c := f.consumer(t, &bus.Options{MaxAttempts: 1}, raw(func(ctx context.Context, env *sixfold.Envelope) error {
+		c := f.consumer(t, &bus.Options{Retry: sixfold.Retry{MaxAttempts: 1}}, raw(func(ctx context.Context, env *sixfold.Envelope) error {
 			calls++
 			if n := sixfold.InfoFrom(ctx).Attempt; n != 1 {
 				t.Errorf("attempt %d", n)
@@ -165,7 +165,7 @@ func TestRetryAfterAndBackoff(t *testing.T) {
 		f.caps.ExtendEvery = time.Minute
 		begin := time.Now()
 		var at []time.Duration
-		c := f.consumer(t, &bus.Options{Backoff: func(n int) time.Duration { return time.Duration(n) * time.Second }}, raw(func(ctx context.Context, env *sixfold.Envelope) error {
+		c := f.consumer(t, &bus.Options{Retry: sixfold.Retry{Backoff: func(n int) time.Duration { return time.Duration(n) * time.Second }}}, raw(func(ctx context.Context, env *sixfold.Envelope) error {
 			at = append(at, time.Since(begin).Round(time.Second))
 			switch len(at) {
 			case 1:
@@ -284,7 +284,7 @@ func TestAckOnReceipt(t *testing.T) {
 			return nil
 		}
 		var got trace
-		c := f.consumer(t, &bus.Options{Ack: bus.AckOnReceipt, MaxAttempts: 3, Concurrency: 1}, raw(func(ctx context.Context, env *sixfold.Envelope) error {
+		c := f.consumer(t, &bus.Options{Ack: bus.AckOnReceipt, Retry: sixfold.Retry{MaxAttempts: 3}, Concurrency: 1}, raw(func(ctx context.Context, env *sixfold.Envelope) error {
 			f.wantAckedSoFar(t, env.ID)
 			got.add(env.ID)
 			if env.ID == "bad" {

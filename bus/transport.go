@@ -61,6 +61,9 @@ type Outgoing struct {
 	// MayMiss says that it is no failure if the broker has no place for the topic: the driver still answers
 	// ErrUnroutable, so that it can be counted, but the key goes on.
 	MayMiss bool
+	// Epoch is how often people had the message sent again after it had become a dead letter, 0 for nearly all. A driver
+	// whose broker drops a second envelope of an id makes it part of that id; for a transport's own repeat it stays the same.
+	Epoch int
 	*sixfold.Envelope
 }
 
@@ -78,6 +81,8 @@ var (
 	ErrBehindFailed = errors.New("an earlier message of the key failed")
 	// ErrClosed is the answer of what has been closed.
 	ErrClosed = errors.New("closed")
+	// ErrIDReuse says that the id of a message was handled before with another payload: a dead letter at once.
+	ErrIDReuse = errors.New("the id was handled before with another payload")
 	// ErrLost settles nothing: the delivery was no longer ours.
 	ErrLost = errors.New("the delivery is no longer ours")
 )

@@ -37,7 +37,7 @@ type Box[X any] struct {
 var _ bus.Inbox = (*Box[int])(nil)
 
 // ErrIDReuse says that the id of a message was handled before with another payload.
-var ErrIDReuse = errors.New("inbox: the id was handled before with another payload; the producer must give each message an id of its own")
+var ErrIDReuse = fmt.Errorf("inbox: %w; the producer must give each message an id of its own", bus.ErrIDReuse)
 
 // New makes the Box of a database. It reports every problem at once.
 func New[X any](db sqltx.DB[X], st Store, opts *Options) (*Box[X], error) {
@@ -91,6 +91,9 @@ func (b *Box[X]) Suspect(ctx context.Context, consumer string, ds []*bus.Deliver
 
 // Turn implements bus.Inbox: the consumers of a Box run one suspect at a time.
 func (b *Box[X]) Turn() *bus.Turn { return b.turn }
+
+// Parking implements bus.Inbox.
+func (b *Box[X]) Parking() bus.Parking { return nil }
 
 // Forget implements bus.Inbox.
 func (b *Box[X]) Forget(ctx context.Context, consumer string, ds []*bus.Delivery) error {

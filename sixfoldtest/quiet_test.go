@@ -30,7 +30,7 @@ func TestQuietWaitsForWhatHandlersPublish(t *testing.T) {
 	for name, failures := range map[string]int{"at once": 0, "after retries": 8} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				shop, kit := newShop(t, &bus.Options{Backoff: func(int) time.Duration { return 10 * time.Minute }})
+				shop, kit := newShop(t, &bus.Options{Retry: sixfold.Retry{Backoff: func(int) time.Duration { return 10 * time.Minute }}})
 				tries := 0
 				shop.Trouble = func(m OrderPlaced) error {
 					if m.OrderID == "o-2" && tries < failures {
@@ -132,7 +132,7 @@ func TestQuietNamesWhatIsOpen(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				shop, kit := newShop(t, &bus.Options{MaxAttempts: 1000})
+				shop, kit := newShop(t, &bus.Options{Retry: sixfold.Retry{MaxAttempts: 1000}})
 				app := test.set(t, shop, kit)
 				must(t, shop.Place(t.Context(), kit, "o-1"))
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

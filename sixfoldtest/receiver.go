@@ -21,7 +21,7 @@ type Receiver struct {
 	seen   map[string]bool // ids that were delivered before
 }
 
-// NewReceiver makes a Receiver for the consumer of that name (its group). opts may be nil; without MaxAttempts in it
+// NewReceiver makes a Receiver for the consumer of that name (its group). opts may be nil; without Retry.MaxAttempts in it
 // there is one attempt for each delivery, and without a Logger nothing is logged. Errors name everything that is wrong,
 // as those of bus.NewConsumer.
 func NewReceiver(group string, opts *bus.Options, routes ...sixfold.Route) (*Receiver, error) {
@@ -29,8 +29,8 @@ func NewReceiver(group string, opts *bus.Options, routes ...sixfold.Route) (*Rec
 	if opts != nil {
 		r.opts = *opts
 	}
-	if r.opts.MaxAttempts == 0 {
-		r.opts.MaxAttempts = 1
+	if r.opts.Retry.MaxAttempts == 0 {
+		r.opts.Retry.MaxAttempts = 1
 	}
 	if r.opts.Logger == nil {
 		r.opts.Logger = slog.New(slog.DiscardHandler)

@@ -104,7 +104,7 @@ func TestAttemptsAreThoseOfTheConsumer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var attempts []int
 		died := ""
-		r := receiver(t, &bus.Options{MaxAttempts: 3, Hooks: bus.Hooks{Dead: func(_ *bus.Delivery, reason string, _ error) { died = reason }}},
+		r := receiver(t, &bus.Options{Retry: sixfold.Retry{MaxAttempts: 3}, Hooks: bus.Hooks{Dead: func(_ *bus.Delivery, reason string, _ error) { died = reason }}},
 			sixfold.On(func(ctx context.Context, _ OrderPlaced) error {
 				attempts = append(attempts, sixfold.InfoFrom(ctx).Attempt)
 				return errors.New("not today")

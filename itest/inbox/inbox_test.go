@@ -181,7 +181,7 @@ func TestPassingErrorsAreNoAttempts(t *testing.T) {
 	var calls, attempts atomic.Int32
 	var met sync.WaitGroup
 	met.Add(2)
-	w.consumer("a", bus.Options{MaxAttempts: 1, Hooks: bus.Hooks{Handled: func(_ *bus.Delivery, attempt int, _ time.Duration, err error) {
+	w.consumer("a", bus.Options{Retry: sixfold.Retry{MaxAttempts: 1}, Hooks: bus.Hooks{Handled: func(_ *bus.Delivery, attempt int, _ time.Duration, err error) {
 		attempts.Store(max(attempts.Load(), int32(attempt)))
 		if err != nil {
 			t.Errorf("an attempt failed: %v", err)

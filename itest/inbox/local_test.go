@@ -203,7 +203,7 @@ func TestLocalHandlerOutlivesItsOwner(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if there, err := queue.Claim(t.Context(), sqltx.Pgx(tx), frozen, []int64{1}); err != nil || len(there) != 1 {
+	if there, _, err := queue.Claim(t.Context(), sqltx.Pgx(tx), frozen, []int64{1}); err != nil || len(there) != 1 {
 		t.Fatal(there, err)
 	}
 	if _, err := tx.Exec(t.Context(), "INSERT INTO effect (consumer, text) VALUES ('local', 'x')"); err != nil {
@@ -228,7 +228,7 @@ func TestLocalHandlerOutlivesItsOwner(t *testing.T) {
 // guarantees: I8, R1
 func TestLocalDeadLetter(t *testing.T) {
 	w := newWorld(t)
-	w.consumer("local", bus.Options{MaxAttempts: 2}, inbox.On(w.box, func(ctx context.Context, tx pgx.Tx, m order) error {
+	w.consumer("local", bus.Options{Retry: sixfold.Retry{MaxAttempts: 2}}, inbox.On(w.box, func(ctx context.Context, tx pgx.Tx, m order) error {
 		if m.Text == "bad" {
 			return errors.Join(handle(ctx, tx, m), errors.New("boom"))
 		}

@@ -142,8 +142,8 @@ func (w *world) consumer(group string, o bus.Options, routes ...sixfold.Route) (
 		}
 	}
 	o.Inbox, o.Logger = w.box, quiet()
-	if o.Backoff == nil {
-		o.Backoff = func(int) time.Duration { return time.Millisecond }
+	if o.Retry.Backoff == nil {
+		o.Retry.Backoff = func(int) time.Duration { return time.Millisecond }
 	}
 	running := make(chan struct{}, 1)
 	o.Hooks.State = func(state bus.State) {

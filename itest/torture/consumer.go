@@ -114,8 +114,8 @@ func (c *consumers) run(ctx context.Context) error {
 }
 
 func (c *consumers) options(name string, mws []sixfold.Middleware) *bus.Options {
-	o := &bus.Options{Inbox: c.box, Concurrency: 6, MaxAttempts: c.Options.Attempts, Middleware: mws, Logger: c.log.With("of", name),
-		Backoff: func(attempt int) time.Duration { return time.Duration(attempt) * 20 * time.Millisecond }}
+	o := &bus.Options{Inbox: c.box, Concurrency: 6, Middleware: mws, Logger: c.log.With("of", name),
+		Retry: sixfold.Retry{MaxAttempts: c.Options.Attempts, Backoff: func(attempt int) time.Duration { return time.Duration(attempt) * 20 * time.Millisecond }}}
 	if strings.HasSuffix(name, bus.DeadSuffix) {
 		o.Concurrency = 1
 		return o

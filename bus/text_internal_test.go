@@ -3,34 +3,11 @@ package bus
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 )
-
-func TestExponential(t *testing.T) {
-	for _, base := range []time.Duration{0, 1, 2, 100 * time.Millisecond, time.Hour, math.MaxInt64} {
-		for _, limit := range []time.Duration{1, time.Second, time.Minute, math.MaxInt64} {
-			for _, n := range []int{math.MinInt, -1, 0, 1, 2, 10, 30, 40, 61, 62, 63, 64, 200, math.MaxInt} {
-				d := exponential(n, base, limit)
-				if d < 0 || d > limit {
-					t.Errorf("attempt %d from %v up to %v: %v", n, base, limit, d)
-				}
-				if base > 2 && n >= 62 && d < limit/2 {
-					t.Errorf("attempt %d from %v up to %v: only %v", n, base, limit, d)
-				}
-			}
-		}
-	}
-	for range 1000 {
-		if d := exponential(3, 100*time.Millisecond, time.Minute); d < 200*time.Millisecond || d > 400*time.Millisecond {
-			t.Fatal(d)
-		}
-	}
-}
 
 func TestChainText(t *testing.T) {
 	joined := errors.Join(errors.New("one"), fmt.Errorf("two: %w", errors.New("three")))
