@@ -14,7 +14,7 @@ import (
 
 // Attributes of a row that are no columns of their own are one JSON object, so that other writers can make it and
 // people can read it: CloudEvents names with string values, the user's headers as an object "headers", and Flags that
-// are true. Only "type" is required. What nearly every message says is said by saying nothing, since each byte of a row
+// are set. Only "type" is required. What nearly every message says is said by saying nothing, since each byte of a row
 // is written twice (table and log): without "datacontenttype" it is application/json, and without "correlationid" the
 // message is the first of its chain, so that its own id is meant. Empty ones are written as "".
 
@@ -24,6 +24,9 @@ const usualContentType = "application/json"
 type Flags struct {
 	MustReach bool // "mustreach": an unroutable message is a failure
 	Relayed   bool // "relayed": a relay brought the row, perhaps more than once, so that only an inbox can tell repeats
+	// Epoch, "epoch", is how often people had the message sent again after it had become a dead letter. It goes to the
+	// broker, so that one that drops repeats of an id does not drop the message.
+	Epoch int
 }
 
 // EncodeAttrs writes the attributes of env for Row.Attrs.
@@ -70,6 +73,9 @@ func appendAttrs(b []byte, env *sixfold.Envelope, flags Flags) []byte {
 	}
 	if flags.Relayed {
 		b = append(b, `,"relayed":true`...)
+	}
+	if flags.Epoch > 0 {
+		b = strconv.AppendInt(append(b, `,"epoch":`...), int64(flags.Epoch), 10)
 	}
 	if len(env.Headers) > 0 {
 		b = append(b, `,"headers":{`...)
@@ -128,6 +134,7 @@ type jsonAttrs struct {
 	ReplyTo         string            `json:"replyto"`
 	MustReach       bool              `json:"mustreach"`
 	Relayed         bool              `json:"relayed"`
+	Epoch           int               `json:"epoch"`
 	Headers         map[string]string `json:"headers"`
 }
 
@@ -167,7 +174,7 @@ func decodeAny(attrs []byte, env *sixfold.Envelope) (Flags, error) {
 	env.Type, env.Source, env.Subject = a.Type, a.Source, a.Subject
 	env.CausationID, env.TraceParent, env.TraceState = a.CausationID, a.TraceParent, a.TraceState
 	env.ReplyTo, env.Headers = a.ReplyTo, a.Headers
-	return Flags{a.MustReach, a.Relayed}, nil
+	return Flags{a.MustReach, a.Relayed, max(0, a.Epoch)}, nil
 }
 
 // decodePlain takes the form that EncodeAttrs writes, without escapes and white space, in a fraction of the time.
@@ -194,6 +201,10 @@ func decodePlain(b []byte, env *sixfold.Envelope) (flags Flags, ok bool) {
 			i += 4
 			flags.MustReach = flags.MustReach || name == "mustreach"
 			flags.Relayed = flags.Relayed || name == "relayed"
+		case "epoch":
+			if flags.Epoch, i, ok = plainNumber(text, i); !ok {
+				return flags, false
+			}
 		case "headers":
 			if headers != nil { // twice: encoding/json merges them
 				return flags, false
@@ -259,6 +270,14 @@ func plainString(text string, i int) (string, int, bool) {
 		}
 	}
 	return "", i, false
+}
+
+// plainNumber reads a number of one to nine digits without a leading zero and answers the index behind it.
+func plainNumber(text string, i int) (n, next int, ok bool) {
+	for next = i; next < len(text) && next < i+9 && text[next] >= '0' && text[next] <= '9'; next++ {
+		n = 10*n + int(text[next]-'0')
+	}
+	return n, next, next > i && text[i] != '0'
 }
 
 func setAttr(env *sixfold.Envelope, name, v string) bool {

@@ -50,7 +50,7 @@ func TestAttrsRoundTrip(t *testing.T) {
 	for name, env := range map[string]*sixfold.Envelope{
 		"full": fullEnvelope(), "full and plain": plain, "least": {Type: "t"}, "escapes": {Type: "t", Subject: "\x01\x1f\"\\/\x7f"},
 	} {
-		for _, flags := range []Flags{{}, {MustReach: true}, {Relayed: true}, {true, true}} {
+		for _, flags := range []Flags{{}, {MustReach: true}, {Relayed: true}, {true, true, 0}, {Epoch: 1}, {true, true, 123456789}} {
 			b := EncodeAttrs(env, flags)
 			if !json.Valid(b) {
 				t.Fatalf("%s: %s", name, b)
@@ -75,7 +75,7 @@ func TestAttrsOfOtherWriters(t *testing.T) {
 		``: "unexpected end", `null`: `"type" is missing`, `{}`: `"type" is missing`, `{"type":""}`: `"type" is missing`, `[]`: "cannot unmarshal", `{"type":1}`: "cannot unmarshal",
 		`{"type":"t","headers":{"a":1}}`: "cannot unmarshal", `{"type":"t"}x`: "after top-level value", "{\"type\":\"\xff\"}": "UTF-8",
 		`{"type":"t","time":"yesterday"}`: `time "yesterday" is not of RFC 3339`, `{"type":"t","expirytime":"` + strings.Repeat("9", 99) + `"}`: "is not of RFC 3339",
-		`{"type":"t","mustreach":"yes"}`: "cannot unmarshal",
+		`{"type":"t","mustreach":"yes"}`: "cannot unmarshal", `{"type":"t","epoch":"1"}`: "cannot unmarshal", `{"type":"t","epoch":-1}`: "",
 	} {
 		env := sixfold.Envelope{}
 		_, err := DecodeAttrs([]byte(text), &env)
@@ -90,10 +90,10 @@ func TestAttrsOfOtherWriters(t *testing.T) {
 
 // FuzzAttrs: what the fast path takes, the slow one reads the same; neither panics.
 func FuzzAttrs(f *testing.F) {
-	f.Add(EncodeAttrs(fullEnvelope(), Flags{true, true}))
+	f.Add(EncodeAttrs(fullEnvelope(), Flags{true, true, 7}))
 	f.Add(EncodeAttrs(&sixfold.Envelope{Type: "t", Headers: map[string]string{"a": "b"}}, Flags{MustReach: true}))
 	for _, s := range []string{`{"type":"a","type":"b"}`, `{"type":"a","headers":{"a":"1"},"headers":{"b":"2"}}`, `{"type":"a","Type":"b"}`, `{"type":"a","time":"2026-01-01T00:00:00Z","time":""}`,
-		`{"type":"a","mustreach":true,"mustreach":true}`, `{"type":"a","headers":{}}`, `{"type":"a",}`, `{"type":"a"`, `{"type":"a","relayed":truee}`, `{"type":"a","headers":{"a":"1",}}`} {
+		`{"type":"a","mustreach":true,"mustreach":true}`, `{"type":"a","headers":{}}`, `{"type":"a",}`, `{"type":"a"`, `{"type":"a","relayed":truee}`, `{"type":"a","epoch":01}`, `{"type":"a","epoch":1,"epoch":2}`, `{"type":"a","epoch":1234567890}`, `{"type":"a","epoch":-1}`, `{"type":"a","epoch":}`, `{"type":"a","headers":{"a":"1",}}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

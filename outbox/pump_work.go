@@ -269,7 +269,7 @@ func decode(rows []Row) (outs []outRow, bad map[int]error) {
 			}
 			bad[i] = err
 		}
-		outs[i] = outRow{seq: r.Seq, partition: r.Partition, out: bus.Outgoing{Topic: r.Topic, MayMiss: !flags.MustReach, Envelope: &envs[i]}}
+		outs[i] = outRow{seq: r.Seq, partition: r.Partition, out: bus.Outgoing{Topic: r.Topic, MayMiss: !flags.MustReach, Epoch: flags.Epoch, Envelope: &envs[i]}}
 	}
 	return outs, bad
 }

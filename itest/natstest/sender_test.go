@@ -187,6 +187,26 @@ func TestDedupIsPerSourceAndTopic(t *testing.T) {
 	}
 }
 
+// A redrive inside the window is a message of its own; its repeat by the transport is not. [RedriveNotSwallowed]
+func TestRedriveIsNotSwallowedByDedup(t *testing.T) {
+	f := newFixture(t, nil)
+	tr, topic := f.connect(t, f.url, nil), f.topic()
+	src := subscribe(t, tr, bus.Subscription{Topics: []string{topic}, Group: "g"})
+	first := messages(topic, "k/1")[0]
+	again, third := first, first
+	again.Epoch, third.Epoch = 1, 2
+	mustSend(t, open(t, tr), first, first, again, again, third)
+	after := messages(topic, "k/2")[0]
+	mustSend(t, open(t, tr), after)
+	seen := map[string]int{}
+	for _, d := range receive(t, src, 4) {
+		seen[d.ID]++
+	}
+	if seen[first.ID] != 3 || seen[after.ID] != 1 {
+		t.Errorf("arrived: %v; want %s three times", seen, first.ID)
+	}
+}
+
 func TestStreamsThatCannotKeepPrefixes(t *testing.T) {
 	f := newFixture(t, nil)
 	_, js := f.raw(t)

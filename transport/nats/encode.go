@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash/fnv"
+	"strconv"
 	"strings"
 
 	natsgo "github.com/nats-io/nats.go"
@@ -101,8 +102,8 @@ func (e *encoder) lane(r *route, key string) int {
 }
 
 // dedupID names a message within its stream: ids are unique for a source only, and a stream may have several topics.
-// Dead letters have none: two groups that give one message up both mean it. A message that was redriven from there to
-// its topic bears its old id and is dropped inside the window, unless its redrive epoch is part of the name.
+// Dead letters have none: two groups that give one message up both mean it. A message that was redriven to its topic bears
+// its old id and would be dropped inside the window, so its redrive epoch is part of the name.
 func (e *encoder) dedupID(r *route, o *bus.Outgoing) string {
 	if strings.HasSuffix(o.Topic, bus.DeadSuffix) {
 		return ""
@@ -115,11 +116,15 @@ func (e *encoder) dedupID(r *route, o *bus.Outgoing) string {
 		h.Write([]byte(o.Source + "\x00" + r.topic))
 		e.origin = origin{o.Source, o.Topic, hex.EncodeToString(h.Sum(nil)) + "/"}
 	}
+	id := o.ID
 	if !plain(o.Envelope) {
 		sum := sha256.Sum256([]byte(o.ID))
-		return e.origin.text + hex.EncodeToString(sum[:])
+		id = hex.EncodeToString(sum[:])
 	}
-	return e.origin.text + o.ID
+	if o.Epoch > 0 { // no other id of this origin begins so
+		return strings.TrimSuffix(e.origin.text, "/") + "#" + strconv.Itoa(o.Epoch) + "/" + id
+	}
+	return e.origin.text + id
 }
 
 // plain reports whether an id can stand in a header as it is.
