@@ -451,7 +451,7 @@ func (q fakeQueue) Settle(ctx context.Context, node string, seqs []int64) (n int
 }
 
 // Claim waits for another transaction that has claimed one of the rows, as a row lock makes it.
-func (q fakeQueue) Claim(ctx context.Context, tx sqltx.Tx, node string, seqs []int64) (there []int64, err error) {
+func (q fakeQueue) Claim(ctx context.Context, tx sqltx.Tx, node string, seqs []int64) (there, behind []int64, err error) {
 	_, err = tx.Exec(ctx, "claim", func(ctx context.Context, tx *FakeTx) error {
 		return q.db.do(ctx, "claim", func() error {
 			if q.db.nodes[node] == nil {
@@ -470,7 +470,7 @@ func (q fakeQueue) Claim(ctx context.Context, tx sqltx.Tx, node string, seqs []i
 			return nil
 		})
 	})
-	return there, err
+	return there, nil, err
 }
 
 type fakeLeases struct{ db *FakeDB }

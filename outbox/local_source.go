@@ -423,7 +423,7 @@ func (s *localSource) Claim(ctx context.Context, tx sqltx.Tx, ds []*bus.Delivery
 		r := d.Token.(*localRow)
 		seqs[i], node = r.seq, r.node
 	}
-	there, err := s.queue.Claim(ctx, tx, node, seqs)
+	there, _, err := s.queue.Claim(ctx, tx, node, seqs)
 	if errors.Is(err, ErrFenced) {
 		s.fenced(node)
 		return nil, fmt.Errorf("outbox: local: claim: %w: %w", bus.ErrLost, err)

@@ -89,8 +89,9 @@ type Queue interface {
 	// Settle deletes rows, or moves them to "delivered" where they are kept, unless node has been taken over; it
 	// answers how many were there, and ErrFenced when node is gone.
 	Settle(ctx context.Context, node string, seqs []int64) (int, error)
-	// Claim deletes rows in a handler's own transaction and answers the seqs that were there; ErrFenced when node is gone.
-	Claim(ctx context.Context, tx sqltx.Tx, node string, seqs []int64) ([]int64, error)
+	// Claim deletes rows in a handler's own transaction and answers, in ascending order, the seqs that were there, and those
+	// of them whose key has a line of the consumer now, so that they have to wait behind it; ErrFenced when node is gone.
+	Claim(ctx context.Context, tx sqltx.Tx, node string, seqs []int64) (there, behind []int64, err error)
 }
 
 // Keeper looks after the tables: what it reads is for people, what it removes nobody needs.

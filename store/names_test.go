@@ -110,7 +110,7 @@ func TestMigrationsAreWellFormed(t *testing.T) {
 			t.Errorf("table %s has the columns %v", c.table, c.columns)
 		}
 	}
-	if len(all[0].creates) != 8 {
+	if len(all[0].creates) != 11 {
 		t.Errorf("%d tables were found in the first migration", len(all[0].creates))
 	}
 }

@@ -122,20 +122,21 @@ func (q *pgQueue) Settle(ctx context.Context, node string, seqs []int64) (int, e
 	return n, nil
 }
 
-// Claim implements outbox.Queue. The seqs come back in ascending order.
+// Claim implements outbox.Queue.
 //
 // The node row is looked at, not locked: the deleted row itself decides between an owner and its successor, whoever
 // comes second waits and finds nothing, and a statement that waited cannot see a row that took the same seq later. A
 // lock held through the handler would stop the node's heartbeat, or its take-over while a dead host's connection lingers.
-func (q *pgQueue) Claim(ctx context.Context, tx sqltx.Tx, node string, seqs []int64) ([]int64, error) {
-	there := make([]int64, 0, len(seqs))
-	err := tx.Each(ctx, q.claim, []any{node, intArray(seqs), q.keep}, scanInts(&there))
+func (q *pgQueue) Claim(ctx context.Context, tx sqltx.Tx, node string, seqs []int64) (there, behind []int64, err error) {
+	there = make([]int64, 0, len(seqs))
+	err = tx.Each(ctx, q.claim, []any{node, intArray(seqs), q.keep}, scanClaimed(&there, &behind))
 	if err != nil {
-		return nil, failed("claim "+q.name, err)
+		return nil, nil, failed("claim "+q.name, err)
 	}
 	if len(there) == 1 && there[0] < 0 {
-		return nil, outbox.ErrFenced
+		return nil, nil, outbox.ErrFenced
 	}
 	slices.Sort(there) // RETURNING promises no order
-	return there, nil
+	slices.Sort(behind)
+	return there, behind, nil
 }

@@ -59,6 +59,23 @@ func (in *rowScan) into(class string) func(sqltx.Rows) error {
 	}
 }
 
+// scanClaimed collects the numbers of rows, and of those again that are behind others.
+func scanClaimed(there, behind *[]int64) func(sqltx.Rows) error {
+	var n int64
+	var waits bool
+	dest := []any{&n, &waits}
+	return func(rows sqltx.Rows) error {
+		if err := rows.Scan(dest...); err != nil {
+			return err
+		}
+		*there = append(*there, n)
+		if waits {
+			*behind = append(*behind, n)
+		}
+		return nil
+	}
+}
+
 // scanInts collects a column of numbers.
 func scanInts(to *[]int64) func(sqltx.Rows) error {
 	var n int64

@@ -26,7 +26,8 @@ func newLiteQueue(l *lite, t outbox.Table) *liteQueue {
 FROM (SELECT *, class = ?3 AND (?4 >> partition) & 1 AS mine FROM {{` + name + `}} WHERE seq > ?1 ORDER BY seq LIMIT ?2) ORDER BY seq`),
 		move: fill(`INSERT INTO {{delivered}} (local, seq, partition, attempts, id, class, topic, key, attrs, body, created_at, delivered_at)
 SELECT ?3, seq, partition, attempts, id, class, topic, key, attrs, body, created_at, ?4 FROM {{` + name + `}} WHERE ` + which),
-		del:  fill("DELETE FROM {{" + name + "}} WHERE " + which + " RETURNING seq"),
+		del: fill("DELETE FROM {{" + name + "}} WHERE " + which +
+			" RETURNING seq, EXISTS (SELECT 1 FROM {{line}} l WHERE l.consumer = class AND l.key = {{bare " + name + "}}.key)"),
 		node: fill("SELECT 1 FROM {{node}} WHERE id = ?1"),
 	}
 }
@@ -55,7 +56,7 @@ func (q *liteQueue) Settle(ctx context.Context, node string, seqs []int64) (n in
 		return 0, nil
 	}
 	err = q.db.InTx(ctx, func(tx sqltx.Tx) error {
-		there, err := q.Claim(ctx, tx, node, seqs)
+		there, _, err := q.Claim(ctx, tx, node, seqs)
 		n = len(there)
 		return err
 	})
@@ -65,27 +66,28 @@ func (q *liteQueue) Settle(ctx context.Context, node string, seqs []int64) (n in
 	return n, nil
 }
 
-// Claim implements outbox.Queue. The seqs come back in ascending order.
-func (q *liteQueue) Claim(ctx context.Context, tx sqltx.Tx, node string, seqs []int64) ([]int64, error) {
+// Claim implements outbox.Queue.
+func (q *liteQueue) Claim(ctx context.Context, tx sqltx.Tx, node string, seqs []int64) (there, behind []int64, err error) {
 	list := jsonInts(seqs)
 	if q.keep > 0 {
 		if _, err := tx.Exec(ctx, q.move, list, node, q.local, q.now()); err != nil {
-			return nil, failed("claim "+q.name, err)
+			return nil, nil, failed("claim "+q.name, err)
 		}
 	}
-	there := make([]int64, 0, len(seqs))
-	if err := tx.Each(ctx, q.del, []any{list, node}, scanInts(&there)); err != nil {
-		return nil, failed("claim "+q.name, err)
+	there = make([]int64, 0, len(seqs))
+	if err := tx.Each(ctx, q.del, []any{list, node}, scanClaimed(&there, &behind)); err != nil {
+		return nil, nil, failed("claim "+q.name, err)
 	}
 	if len(there) == 0 {
 		if alive, err := exists(ctx, tx, q.node, node); err != nil {
-			return nil, failed("claim "+q.name, err)
+			return nil, nil, failed("claim "+q.name, err)
 		} else if !alive {
-			return nil, outbox.ErrFenced
+			return nil, nil, outbox.ErrFenced
 		}
 	}
 	slices.Sort(there) // RETURNING promises no order
-	return there, nil
+	slices.Sort(behind)
+	return there, behind, nil
 }
 
 func exists(ctx context.Context, tx sqltx.Tx, q string, args ...any) (found bool, err error) {

@@ -184,7 +184,7 @@ func relay(ctx context.Context, _ *world, _ *pgxpool.Pool, st *store.Store) erro
 func local(ctx context.Context, _ *world, p *pgxpool.Pool, st *store.Store) error {
 	return read(ctx, st, outbox.ToLocal, "shipping", func(node string, seqs []int64) error {
 		return sqltx.PgxDB(p).InTx(ctx, func(tx sqltx.Tx) error {
-			got, err := st.Outbox().Queue(outbox.ToLocal).Claim(ctx, tx, node, seqs)
+			got, _, err := st.Outbox().Queue(outbox.ToLocal).Claim(ctx, tx, node, seqs)
 			return errors.Join(err, check(err != nil || len(got) == 1, "claimed %v", got))
 		})
 	})

@@ -95,7 +95,7 @@ func TestPlanGuard(t *testing.T) {
 		_, err = q.Settle(t.Context(), node, []int64{1})
 		must(t, err)
 		must(t, pgx.BeginFunc(t.Context(), p, func(tx pgx.Tx) error {
-			_, err := q.Claim(t.Context(), sqltx.Pgx(tx), node, []int64{1})
+			_, _, err := q.Claim(t.Context(), sqltx.Pgx(tx), node, []int64{1})
 			return err
 		}))
 		exec(`EXECUTE plain(0)`)

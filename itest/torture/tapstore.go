@@ -105,10 +105,10 @@ func (q tapQueue) Settle(ctx context.Context, node string, seqs []int64) (int, e
 }
 
 // Claim implements outbox.Queue.
-func (q tapQueue) Claim(ctx context.Context, tx sqltx.Tx, node string, seqs []int64) ([]int64, error) {
-	there, err := q.Queue.Claim(ctx, tx, node, seqs)
+func (q tapQueue) Claim(ctx context.Context, tx sqltx.Tx, node string, seqs []int64) (there, behind []int64, err error) {
+	there, behind, err = q.Queue.Claim(ctx, tx, node, seqs)
 	q.p.fenced(q.t.String(), err)
-	return there, err
+	return there, behind, err
 }
 
 // tapInbox writes down which messages are suspected more than once.

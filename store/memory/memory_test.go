@@ -251,7 +251,7 @@ func TestForeignTransactionsAreRefused(t *testing.T) {
 			if _, _, err := st.Outbox().Writer().Append(t.Context(), foreign, outbox.ToBroker, []outbox.Row{{}}, false); err == nil {
 				t.Errorf("a transaction (%s) takes rows that it cannot commit", name)
 			}
-			if _, err := st.Outbox().Queue(outbox.ToLocal).Claim(t.Context(), foreign, "n", []int64{1}); err == nil {
+			if _, _, err := st.Outbox().Queue(outbox.ToLocal).Claim(t.Context(), foreign, "n", []int64{1}); err == nil {
 				t.Errorf("a transaction (%s) claims", name)
 			}
 			if _, err := st.Inbox().Record(t.Context(), foreign, "c", make([]inbox.Record, 1)); err == nil {
@@ -317,7 +317,7 @@ func TestSavepointGivesAClaimedRowBack(t *testing.T) { // guarantees: O1
 	in(t, st, func(tx *memory.Tx) error {
 		put(t, st, tx, "a") // number 1, changed twice in one transaction
 		err := sqltx.Native(tx).Savepoint(t.Context(), func(inner sqltx.Tx) error {
-			got, err := st.Outbox().Queue(outbox.ToBroker).Claim(t.Context(), inner, "n", []int64{1})
+			got, _, err := st.Outbox().Queue(outbox.ToBroker).Claim(t.Context(), inner, "n", []int64{1})
 			if err != nil || len(got) != 1 {
 				t.Errorf("claimed %v, %v", got, err)
 			}

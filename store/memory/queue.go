@@ -113,13 +113,14 @@ func (q queue) Settle(ctx context.Context, node string, seqs []int64) (n int, er
 	return n, nil
 }
 
-// Claim implements outbox.Queue. The seqs come back in ascending order.
-func (q queue) Claim(ctx context.Context, t sqltx.Tx, node string, seqs []int64) ([]int64, error) {
+// Claim implements outbox.Queue.
+func (q queue) Claim(ctx context.Context, t sqltx.Tx, node string, seqs []int64) (there, behind []int64, err error) {
 	tx, err := q.st.own(t, "claim "+q.table.String())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return q.claim(ctx, tx, "claim", node, seqs)
+	there, err = q.claim(ctx, tx, "claim", node, seqs)
+	return there, nil, err
 }
 
 func (q queue) claim(ctx context.Context, tx *Tx, verb, node string, seqs []int64) (there []int64, err error) {

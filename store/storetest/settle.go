@@ -48,7 +48,7 @@ var settleCases = []testCase{
 		all := s.put(outbox.ToLocal, rowsOf(3)...)
 		q := s.Outbox.Queue(outbox.ToLocal)
 		s.rolledBack(func(tx sqltx.Tx) {
-			got, err := q.Claim(s.ctx(), tx, n, all)
+			got, _, err := q.Claim(s.ctx(), tx, n, all)
 			s.must(err)
 			if !slices.Equal(got, all) {
 				s.Errorf("claimed %v of %v", got, all)
@@ -58,11 +58,11 @@ var settleCases = []testCase{
 			s.Fatalf("a rolled back handler left %d of 3 rows: messages without effect", len(got))
 		}
 		s.tx(func(tx sqltx.Tx) error {
-			_, err := q.Claim(s.ctx(), tx, n, all[1:2])
+			_, _, err := q.Claim(s.ctx(), tx, n, all[1:2])
 			return err
 		})
 		s.tx(func(tx sqltx.Tx) error {
-			got, err := q.Claim(s.ctx(), tx, n, []int64{all[2], all[1], all[0]})
+			got, _, err := q.Claim(s.ctx(), tx, n, []int64{all[2], all[1], all[0]})
 			if !slices.Equal(got, []int64{all[0], all[2]}) {
 				s.Errorf("claimed %v; a row that was handled before must not be among them: its effect would come twice", got)
 			}
@@ -77,7 +77,7 @@ var settleCases = []testCase{
 			mixed[i] = all[i*7%len(all)]
 		}
 		s.tx(func(tx sqltx.Tx) error {
-			got, err := s.Outbox.Queue(outbox.ToLocal).Claim(s.ctx(), tx, n, mixed)
+			got, _, err := s.Outbox.Queue(outbox.ToLocal).Claim(s.ctx(), tx, n, mixed)
 			if !slices.Equal(got, all) {
 				s.Error("claimed seqs are not in ascending order: handlers of one key would run in another")
 			}
@@ -91,14 +91,14 @@ var settleCases = []testCase{
 		s.die("c", stale, 0)
 		s.take("c", other, 64, outbox.ToLocal, false)
 		s.tx(func(tx sqltx.Tx) error {
-			got, err := s.Outbox.Queue(outbox.ToLocal).Claim(s.ctx(), tx, stale, all)
+			got, _, err := s.Outbox.Queue(outbox.ToLocal).Claim(s.ctx(), tx, stale, all)
 			if !errors.Is(err, outbox.ErrFenced) || len(got) != 0 {
 				s.Errorf("a node that was taken over claimed %v, %v", got, err)
 			}
 			return nil
 		})
 		s.tx(func(tx sqltx.Tx) error {
-			got, err := s.Outbox.Queue(outbox.ToLocal).Claim(s.ctx(), tx, other, []int64{all[0] + 1000})
+			got, _, err := s.Outbox.Queue(outbox.ToLocal).Claim(s.ctx(), tx, other, []int64{all[0] + 1000})
 			if len(got) != 0 {
 				s.Errorf("claimed %v of nothing", got)
 			}
@@ -111,13 +111,13 @@ var settleCases = []testCase{
 		for _, commit := range []bool{true, false} {
 			all := s.put(outbox.ToLocal, row("k"))
 			first := s.begin()
-			_, err := q.Claim(s.ctx(), first.tx, n, all)
+			_, _, err := q.Claim(s.ctx(), first.tx, n, all)
 			s.must(err)
 			answered, second := make(chan struct{}), []int64(nil)
 			go func() {
 				defer close(answered)
 				err := s.DB.InTx(s.ctx(), func(tx sqltx.Tx) (err error) {
-					second, err = q.Claim(s.ctx(), tx, n, all)
+					second, _, err = q.Claim(s.ctx(), tx, n, all)
 					return err
 				})
 				if err != nil {
@@ -143,7 +143,7 @@ var settleCases = []testCase{
 		r.Class = "c"
 		all := s.put(outbox.ToLocal, r)
 		handler := s.begin()
-		_, err := s.Outbox.Queue(outbox.ToLocal).Claim(s.ctx(), handler.tx, n, all)
+		_, _, err := s.Outbox.Queue(outbox.ToLocal).Claim(s.ctx(), handler.tx, n, all)
 		s.must(err)
 		ctx, cancel := context.WithTimeout(s.ctx(), 20*time.Second)
 		defer cancel()

@@ -229,8 +229,9 @@ BEGIN
 END
 $sixfold$;
 
--- Settle for a handler's own transaction: answers which rows were there, or -1 alone when the node is gone.
-CREATE FUNCTION {{outbox_claim}}(by_node uuid, seqs bigint[], keep boolean) RETURNS SETOF bigint
+-- Settle for a handler's own transaction: answers which rows were there, or -1 alone when the node is gone. What goes to a
+-- broker is behind nothing.
+CREATE FUNCTION {{outbox_claim}}(by_node uuid, seqs bigint[], keep boolean) RETURNS TABLE (seq bigint, behind boolean)
   LANGUAGE plpgsql VOLATILE
   SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
 AS $sixfold$
@@ -241,12 +242,12 @@ BEGIN
     WITH d AS (DELETE FROM {{outbox}} o WHERE o.seq = ANY(seqs) AND EXISTS (SELECT 1 FROM {{node}} n WHERE n.id = by_node) RETURNING o.*)
     INSERT INTO {{delivered}} (local, seq, partition, attempts, id, class, topic, key, attrs, body, created_at)
       SELECT false, d.seq, d.partition, d.attempts, d.id, d.class, d.topic, d.key, d.attrs, d.body, d.created_at FROM d
-      RETURNING seq;
+      RETURNING seq, false;
   ELSE
-    RETURN QUERY DELETE FROM {{outbox}} o WHERE o.seq = ANY(seqs) AND EXISTS (SELECT 1 FROM {{node}} n WHERE n.id = by_node) RETURNING o.seq;
+    RETURN QUERY DELETE FROM {{outbox}} o WHERE o.seq = ANY(seqs) AND EXISTS (SELECT 1 FROM {{node}} n WHERE n.id = by_node) RETURNING o.seq, false;
   END IF;
   IF NOT FOUND AND NOT EXISTS (SELECT 1 FROM {{node}} d WHERE d.id = by_node) THEN
-    RETURN NEXT -1;
+    RETURN QUERY SELECT -1::bigint, false;
   END IF;
 END
 $sixfold$;
@@ -325,25 +326,37 @@ BEGIN
 END
 $sixfold$;
 
--- Settle for a handler's own transaction: answers which rows were there, or -1 alone when the node is gone.
-CREATE FUNCTION {{local_claim}}(by_node uuid, seqs bigint[], keep boolean) RETURNS SETOF bigint
+-- Settle for a handler's own transaction: answers which rows were there, or -1 alone when the node is gone. behind says that
+-- the consumer has a line of the row's key. It is looked up after the rows were had, by a statement that sees what was
+-- committed until then: who held an earlier row of the key, and parked it, has ended by now.
+CREATE FUNCTION {{local_claim}}(by_node uuid, seqs bigint[], keep boolean) RETURNS TABLE (seq bigint, behind boolean)
   LANGUAGE plpgsql VOLATILE
   SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
 AS $sixfold$
 #variable_conflict use_column
+DECLARE
+  there   bigint[];
+  classes text[];
+  keys    text[];
 BEGIN
   IF keep THEN
-    RETURN QUERY
-    WITH d AS (DELETE FROM {{local}} o WHERE o.seq = ANY(seqs) AND EXISTS (SELECT 1 FROM {{node}} n WHERE n.id = by_node) RETURNING o.*)
-    INSERT INTO {{delivered}} (local, seq, partition, attempts, id, class, topic, key, attrs, body, created_at)
+    WITH d AS (DELETE FROM {{local}} o WHERE o.seq = ANY(seqs) AND EXISTS (SELECT 1 FROM {{node}} n WHERE n.id = by_node) RETURNING o.*),
+    m AS (INSERT INTO {{delivered}} (local, seq, partition, attempts, id, class, topic, key, attrs, body, created_at)
       SELECT true, d.seq, d.partition, d.attempts, d.id, d.class, d.topic, d.key, d.attrs, d.body, d.created_at FROM d
-      RETURNING seq;
+      RETURNING seq, class, key)
+    SELECT array_agg(m.seq), array_agg(m.class), array_agg(m.key) INTO there, classes, keys FROM m;
   ELSE
-    RETURN QUERY DELETE FROM {{local}} o WHERE o.seq = ANY(seqs) AND EXISTS (SELECT 1 FROM {{node}} n WHERE n.id = by_node) RETURNING o.seq;
+    WITH d AS (DELETE FROM {{local}} o WHERE o.seq = ANY(seqs) AND EXISTS (SELECT 1 FROM {{node}} n WHERE n.id = by_node) RETURNING o.seq, o.class, o.key)
+    SELECT array_agg(d.seq), array_agg(d.class), array_agg(d.key) INTO there, classes, keys FROM d;
   END IF;
-  IF NOT FOUND AND NOT EXISTS (SELECT 1 FROM {{node}} d WHERE d.id = by_node) THEN
-    RETURN NEXT -1;
+  IF there IS NULL THEN
+    IF NOT EXISTS (SELECT 1 FROM {{node}} d WHERE d.id = by_node) THEN
+      RETURN QUERY SELECT -1::bigint, false;
+    END IF;
+    RETURN;
   END IF;
+  RETURN QUERY SELECT u.seq, EXISTS (SELECT 1 FROM {{line}} l WHERE l.consumer = u.class AND l.key = u.key)
+    FROM unnest(there, classes, keys) u(seq, class, key);
 END
 $sixfold$;
 
