@@ -27,9 +27,9 @@ func Chain(h Handler, mws ...Middleware) Handler {
 	if len(own) == 0 {
 		return h
 	}
-	next := unlessEnded(h)
+	next := h
 	for i := len(own) - 1; i >= 0; i-- {
-		if next = own[i](c.once(int32(i), next)); next == nil {
+		if next = own[i](c.once(int32(i), i == len(own)-1, next)); next == nil {
 			err := invalid("middleware number %d of %d: it made no handler; answer a func that calls next", i+1, len(own))
 			return func(context.Context, *Envelope) error { return err }
 		}
@@ -65,30 +65,31 @@ func (c *chain) begin(first Handler) Handler {
 	}
 }
 
-// once lets next run once in each pass. Below a context that does not come from the one that the chain was called with
-// nothing is known, and next runs.
-func (c *chain) once(i int32, next Handler) Handler {
+// once lets next run once in each pass, and the handler, which is the last, only while the context lasts. Below a context
+// that does not come from the one that the chain was called with nothing is known, and next runs.
+func (c *chain) once(i int32, last bool, next Handler) Handler {
+	no := &refusal{c, i}
 	return func(ctx context.Context, env *Envelope) error {
-		p := passOf(ctx)
-		if p == nil || !p.Through(&c.id) {
-			return next(ctx, env)
+		if p := passOf(ctx); p != nil && p.Through(&c.id) && !p.Enter(i) {
+			return no
 		}
-		if !p.Enter(i) {
-			return ErrNextTwice
+		if last {
+			if err := ctx.Err(); err != nil {
+				return fmt.Errorf("sixfold: the context ended before the handler was called: %w", err)
+			}
 		}
-		defer p.Leave(i) // also after a panic, which somebody further out may turn into an error and repeat
 		return next(ctx, env)
 	}
 }
 
-func unlessEnded(h Handler) Handler {
-	return func(ctx context.Context, env *Envelope) error {
-		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("sixfold: the context ended before the handler was called: %w", err)
-		}
-		return h(ctx, env)
-	}
+// refusal is ErrNextTwice of one layer.
+type refusal struct {
+	c *chain
+	i int32
 }
+
+func (r *refusal) Error() string        { return ErrNextTwice.Error() }
+func (r *refusal) Is(target error) bool { return target == ErrNextTwice }
 
 func passOf(ctx context.Context) *pass.Pass {
 	p, _ := ctx.Value(inctx.Pass{}).(*pass.Pass)
@@ -102,11 +103,22 @@ func Repeats(mw Middleware) Middleware {
 		return nil
 	}
 	return func(next Handler) Handler {
-		return mw(func(ctx context.Context, env *Envelope) error {
-			if p := passOf(ctx); p != nil {
-				p.Again()
-			}
-			return next(ctx, env)
-		})
+		return mw(func(ctx context.Context, env *Envelope) error { return again(ctx, env, next) })
 	}
+}
+
+// again calls next, and lets it be called once more when it has returned or panicked. Where next itself refuses, another
+// call of it is under way, and it is that one's to go back.
+func again(ctx context.Context, env *Envelope, next Handler) (err error) {
+	p := passOf(ctx)
+	if p == nil {
+		return next(ctx, env)
+	}
+	at := p.At()
+	defer func() {
+		if r, ok := err.(*refusal); !ok || !p.Through(&r.c.id) || r.i > at {
+			p.Back(at)
+		}
+	}()
+	return next(ctx, env)
 }

@@ -53,7 +53,7 @@ func TestNextTwiceRunsNothing(t *testing.T) {
 				if runs != call || !errors.Is(err, sixfold.ErrNextTwice) {
 					t.Fatalf("call %d: %d runs, %v", call, runs, err)
 				}
-				if errs[0] != nil || errs[1] != sixfold.ErrNextTwice || errs[2] != sixfold.ErrNextTwice {
+				if errs[0] != nil || !errors.Is(errs[1], sixfold.ErrNextTwice) || !errors.Is(errs[2], sixfold.ErrNextTwice) {
 					t.Fatalf("call %d: %v", call, errs)
 				}
 			}
@@ -126,9 +126,15 @@ func TestNeverTwoAtATime(t *testing.T) {
 				return errors.Join(errs...)
 			}
 		})
-		var runs atomic.Int32
+		var runs, now, most atomic.Int32
 		open := make(chan struct{})
-		h := sixfold.Chain(func(context.Context, *sixfold.Envelope) error { runs.Add(1); <-open; return nil }, atOnce, plain)
+		h := sixfold.Chain(func(context.Context, *sixfold.Envelope) error {
+			runs.Add(1)
+			most.Store(max(most.Load(), now.Add(1)))
+			<-open
+			now.Add(-1)
+			return nil
+		}, atOnce, plain)
 		done := make(chan error)
 		go func() { done <- h(t.Context(), &sixfold.Envelope{}) }()
 		synctest.Wait()
@@ -136,7 +142,7 @@ func TestNeverTwoAtATime(t *testing.T) {
 			t.Errorf("%d run at once", n)
 		}
 		close(open)
-		if err := <-done; !errors.Is(err, sixfold.ErrNextTwice) || runs.Load() != 2 {
+		if err := <-done; !errors.Is(err, sixfold.ErrNextTwice) || runs.Load() != 2 || most.Load() != 1 {
 			t.Errorf("%d runs, %v", runs.Load(), err)
 		}
 	})
@@ -179,7 +185,7 @@ func TestChainsInChains(t *testing.T) {
 	h := sixfold.Chain(func(context.Context, *sixfold.Envelope) error { runs++; return nil }, plain, times(2, &inner))
 	h = sixfold.Chain(h, plain, sixfold.Repeats(times(2, &outer)))
 	_ = h(t.Context(), &sixfold.Envelope{})
-	if runs != 2 || len(inner) != 4 || inner[0] != nil || inner[1] != sixfold.ErrNextTwice || inner[2] != nil || inner[3] != sixfold.ErrNextTwice {
+	if runs != 2 || len(inner) != 4 || inner[0] != nil || !errors.Is(inner[1], sixfold.ErrNextTwice) || inner[2] != nil || !errors.Is(inner[3], sixfold.ErrNextTwice) {
 		t.Errorf("%d runs, inner %v, outer %v", runs, inner, outer)
 	}
 }

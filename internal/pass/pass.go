@@ -7,12 +7,9 @@ import "sync/atomic"
 type Chain struct{ _ byte } // not empty: pointers to empty values may be equal
 
 // A Pass is one call's way through one chain. The zero value belongs to no chain yet. It is safe for concurrent use.
-//
-// Number i of at is the one layer that may be entered now. The negative -(i+1) says that layer i was entered and left, so
-// that nothing may be entered until Again is called; while layer i runs, at has gone on to the layers below it.
 type Pass struct {
 	chain atomic.Pointer[Chain]
-	at    atomic.Int32
+	at    atomic.Int32 // the one layer that may be entered now
 }
 
 // Take makes the pass one through c, unless it has a chain already.
@@ -24,12 +21,8 @@ func (p *Pass) Through(c *Chain) bool { return p.chain.Load() == c }
 // Enter enters layer i, and reports false when it was entered before or is not the next one.
 func (p *Pass) Enter(i int32) bool { return p.at.CompareAndSwap(i, i+1) }
 
-// Leave leaves layer i.
-func (p *Pass) Leave(i int32) { p.at.Store(-i - 1) }
+// At is the layer that may be entered now.
+func (p *Pass) At() int32 { return p.at.Load() }
 
-// Again allows the layer that was left last to be entered once more. It changes nothing while that one still runs.
-func (p *Pass) Again() {
-	if at := p.at.Load(); at < 0 {
-		p.at.CompareAndSwap(at, -at-1)
-	}
-}
+// Back allows layer i, which was left, to be entered again.
+func (p *Pass) Back(i int32) { p.at.Store(i) }
