@@ -13,11 +13,14 @@ import (
 )
 
 func (a *app) outboxShow() *cobra.Command {
-	body := false
+	body, exact := false, false
 	c := &cobra.Command{Use: "show SEQ|ID", Short: "show one message that waits", Args: oneArgument("the seq or the id of a message"),
-		Long: `Show one message that waits, by its seq, or by its id. By seq the database finds it at once;
-for an id it reads the table, since it has no index on ids.`}
+		Long: `Show one message that waits, by its seq, or by its id. There is no index on ids. Those that
+Sixfold makes hold the time, which leads to the place of the message; only when it is not
+there, the tables are read whole. An id that the caller chose may be that of several messages:
+--exact reads the tables, and shows all.`}
 	c.Flags().BoolVar(&body, "body", false, "show the body too")
+	c.Flags().BoolVar(&exact, "exact", false, "look at every row for an id")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		seq, err := strconv.ParseInt(args[0], 10, 64)
 		isSeq := err == nil
@@ -29,28 +32,36 @@ for an id it reads the table, since it has no index on ids.`}
 			return err
 		}
 		defer db.close()
-		none := true
-		for _, t := range []outbox.Table{outbox.ToBroker, outbox.ToLocal} {
-			var list []store.Entry
-			if isSeq {
-				list, err = db.Operator().Seq(c.Context(), t, seq)
-			} else {
-				list, err = db.Operator().Find(c.Context(), t, args[0])
-			}
-			if err != nil {
-				return err
-			}
-			for i := range list {
-				none = false
-				if err := a.showRow(t, &list[i], body); err != nil {
+		// One way after the other; each looks into both tables.
+		type way = func(t outbox.Table) ([]store.Entry, error)
+		near := func(t outbox.Table) ([]store.Entry, error) { return db.Operator().Near(c.Context(), t, args[0]) }
+		whole := func(t outbox.Table) ([]store.Entry, error) { return db.Operator().Find(c.Context(), t, args[0]) }
+		ways := []way{near, whole}
+		switch {
+		case isSeq:
+			ways = []way{func(t outbox.Table) ([]store.Entry, error) { return db.Operator().Seq(c.Context(), t, seq) }}
+		case exact:
+			ways = []way{whole}
+		}
+		for _, look := range ways {
+			some := false
+			for _, t := range []outbox.Table{outbox.ToBroker, outbox.ToLocal} {
+				list, err := look(t)
+				if err != nil {
 					return err
 				}
+				for i := range list {
+					some = true
+					if err := a.showRow(t, &list[i], body); err != nil {
+						return err
+					}
+				}
+			}
+			if some {
+				return nil
 			}
 		}
-		if none {
-			return failedWith("no message "+quote(args[0])+" waits", "it was delivered or removed, or it never was committed here")
-		}
-		return nil
+		return failedWith("no message "+quote(args[0])+" waits", "it was delivered or removed, or it never was committed here")
 	}
 	return c
 }
