@@ -312,7 +312,7 @@ func TestSuspectInAnOutageLosesOneAttempt(t *testing.T) {
 
 type claims struct{}
 
-func (claims) Claim(context.Context, sqltx.Tx, []*bus.Delivery) ([]bool, error) { return nil, nil }
+func (claims) Claim(context.Context, sqltx.Tx, []*bus.Delivery) ([]bus.Found, error) { return nil, nil }
 
 // A consumer takes the inbox of its routes, so that what may have crashed a process is counted although the inbox was
 // named only once. guarantees: I8

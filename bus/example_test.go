@@ -75,9 +75,9 @@ func ExampleConsumer_deadLetters() {
 	carrierIsOpen := make(chan struct{})
 	shipping, err := bus.NewConsumer(broker, bus.Subscription{Topics: []string{"orders"}, Group: "shipping", Ordered: true},
 		&bus.Options{
-			Retry: sixfold.Retry{MaxAttempts: 2, MaxBackoff: time.Millisecond},
-			Logger:      slog.New(slog.DiscardHandler),
-			Hooks:       bus.Hooks{Dead: func(d *bus.Delivery, reason string, err error) { fmt.Println("dead:", reason, "-", err) }},
+			Retry:  sixfold.Retry{MaxAttempts: 2, MaxBackoff: time.Millisecond},
+			Logger: slog.New(slog.DiscardHandler),
+			Hooks:  bus.Hooks{Dead: func(d *bus.Delivery, reason string, err error) { fmt.Println("dead:", reason, "-", err) }},
 		},
 		sixfold.On(func(ctx context.Context, m OrderPlaced) error {
 			select {

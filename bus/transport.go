@@ -161,10 +161,22 @@ type Delivery struct {
 
 // Claims is how a source in the same database takes part in the handler's transaction.
 type Claims interface {
-	// Claim removes the deliveries in tx and reports for each whether it was still there and ours; exactly those may
-	// take effect. After the commit they need no Settle; Settle of a claimed delivery changes nothing.
-	Claim(ctx context.Context, tx sqltx.Tx, ds []*Delivery) ([]bool, error)
+	// Claim removes the deliveries in tx and says for each what it found; exactly those that are Ours may take effect. After the
+	// commit they need no Settle; Settle of a claimed delivery changes nothing.
+	Claim(ctx context.Context, tx sqltx.Tx, ds []*Delivery) ([]Found, error)
 }
+
+// Found is what a claim found.
+type Found int
+
+const (
+	// Gone: it was claimed before, or is no longer ours.
+	Gone Found = iota
+	// Ours: it was there, and is removed.
+	Ours
+	// Behind: the same, but messages of its key are parked, and it has to wait behind them.
+	Behind
+)
 
 // Settlement acknowledges a delivery, or releases it to be delivered again.
 type Settlement struct {

@@ -30,8 +30,10 @@ type Options struct {
 type Box[X any] struct {
 	db    sqltx.DB[X]
 	store Store
-	opts  Options
-	turn  *bus.Turn
+	// parking is the store's.
+	parking Parking
+	opts    Options
+	turn    *bus.Turn
 }
 
 var _ bus.Inbox = (*Box[int])(nil)
@@ -54,6 +56,9 @@ func New[X any](db sqltx.DB[X], st Store, opts *Options) (*Box[X], error) {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
+	}
+	if p, ok := st.(interface{ Parking() Parking }); ok {
+		b.parking = p.Parking()
 	}
 	errs := []error{db.Err()}
 	if st == nil {
@@ -93,7 +98,12 @@ func (b *Box[X]) Suspect(ctx context.Context, consumer string, ds []*bus.Deliver
 func (b *Box[X]) Turn() *bus.Turn { return b.turn }
 
 // Parking implements bus.Inbox.
-func (b *Box[X]) Parking() bus.Parking { return nil }
+func (b *Box[X]) Parking() bus.Parking {
+	if b.parking == nil {
+		return nil
+	}
+	return &lot[X]{b}
+}
 
 // Forget implements bus.Inbox.
 func (b *Box[X]) Forget(ctx context.Context, consumer string, ds []*bus.Delivery) error {

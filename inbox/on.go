@@ -2,6 +2,7 @@ package inbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -113,6 +114,9 @@ func (b *Box[X]) handle(ctx context.Context, envs []*sixfold.Envelope, h func(ct
 				d.Claimed = d.Claims != nil
 			}
 		}
+		if errors.Is(err, ErrLineFull) {
+			return fmt.Errorf("inbox: %w: %w", bus.ErrUnavailable, err)
+		}
 		if err == nil || !b.store.Passing(err) {
 			return err
 		}
@@ -150,35 +154,45 @@ func sameRepeats(ds []*bus.Delivery, recs []Record, places []int) bool {
 	return true
 }
 
-// decide records ds in tx and answers which of them are first, by index.
+// decide records ds in tx and answers which of them are first, by index. What has to wait behind its key is parked in tx.
 func (b *Box[X]) decide(ctx context.Context, tx sqltx.Tx, consumer string, ds []*bus.Delivery, recs []Record, places []int, claimed *bool) ([]int, error) {
-	var local, remote []int
+	var claims, remote, behind []int
 	seen := make([]bool, len(recs))
 	for i, d := range ds {
 		switch {
 		case d.Claims != nil:
-			local = append(local, i)
+			claims = append(claims, i)
 		case !seen[places[i]]:
 			seen[places[i]] = true
 			remote = append(remote, i)
 		}
 	}
 	first := make([]int, 0, len(ds))
-	if len(local) > 0 {
-		some := make([]*bus.Delivery, len(local))
-		for i, j := range local {
-			some[i] = ds[j]
+	for len(claims) > 0 {
+		by := ds[claims[0]].Claims
+		var some []*bus.Delivery
+		var at, others []int
+		for _, i := range claims {
+			if ds[i].Claims == by {
+				some, at = append(some, ds[i]), append(at, i)
+			} else {
+				others = append(others, i)
+			}
 		}
-		ours, err := some[0].Claims.Claim(ctx, tx, some)
+		found, err := by.Claim(ctx, tx, some)
 		if err != nil {
 			return nil, err
 		}
 		*claimed = true
-		for i, j := range local {
-			if ours[i] {
-				first = append(first, j)
+		for i, f := range found {
+			switch f {
+			case bus.Ours:
+				first = append(first, at[i])
+			case bus.Behind:
+				behind = append(behind, at[i])
 			}
 		}
+		claims = others
 	}
 	if len(remote) > 0 {
 		some := make([]Record, len(remote))
@@ -193,9 +207,22 @@ func (b *Box[X]) decide(ctx context.Context, tx sqltx.Tx, consumer string, ds []
 			switch verdicts[i] {
 			case First:
 				first = append(first, j)
+			case Behind:
+				behind = append(behind, j)
 			case Reused:
 				return nil, sixfold.Permanent(fmt.Errorf("%w (id %.64q from %.64q)", ErrIDReuse, ds[j].ID, ds[j].Source))
 			}
+		}
+	}
+	if len(behind) > 0 {
+		slices.Sort(behind)
+		items := make([]Item, len(behind))
+		for i, j := range behind {
+			items[i] = itemOf(ds[j])
+			items[i].Attempts = ds[j].Attempts
+		}
+		if _, err := b.parking.Park(ctx, tx, consumer, items); err != nil {
+			return nil, err
 		}
 	}
 	slices.Sort(first)

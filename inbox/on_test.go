@@ -215,12 +215,14 @@ type claims struct {
 	err  error
 }
 
-func (c *claims) Claim(_ context.Context, _ sqltx.Tx, ds []*bus.Delivery) ([]bool, error) {
-	ours := make([]bool, len(ds))
+func (c *claims) Claim(_ context.Context, _ sqltx.Tx, ds []*bus.Delivery) ([]bus.Found, error) {
+	found := make([]bus.Found, len(ds))
 	for i, d := range ds {
-		ours[i] = !c.gone[d.ID]
+		if !c.gone[d.ID] {
+			found[i] = bus.Ours
+		}
 	}
-	return ours, c.err
+	return found, c.err
 }
 
 // A local row is its own record; the inbox's table is not written. guarantees: I1

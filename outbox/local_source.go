@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -416,14 +417,14 @@ func (s *localSource) delete(ctx context.Context, live *tenure, seqs []int64) er
 }
 
 // Claim implements bus.Claims.
-func (s *localSource) Claim(ctx context.Context, tx sqltx.Tx, ds []*bus.Delivery) ([]bool, error) {
+func (s *localSource) Claim(ctx context.Context, tx sqltx.Tx, ds []*bus.Delivery) ([]bus.Found, error) {
 	seqs := make([]int64, len(ds))
 	node := ""
 	for i, d := range ds {
 		r := d.Token.(*localRow)
 		seqs[i], node = r.seq, r.node
 	}
-	there, _, err := s.queue.Claim(ctx, tx, node, seqs)
+	there, behind, err := s.queue.Claim(ctx, tx, node, seqs)
 	if errors.Is(err, ErrFenced) {
 		s.fenced(node)
 		return nil, fmt.Errorf("outbox: local: claim: %w: %w", bus.ErrLost, err)
@@ -431,15 +432,16 @@ func (s *localSource) Claim(ctx context.Context, tx sqltx.Tx, ds []*bus.Delivery
 	if err != nil {
 		return nil, err
 	}
-	found := make(map[int64]struct{}, len(there))
-	for _, seq := range there {
-		found[seq] = struct{}{}
-	}
-	ours := make([]bool, len(ds))
+	found := make([]bus.Found, len(ds))
 	for i, seq := range seqs {
-		_, ours[i] = found[seq]
+		if _, there := slices.BinarySearch(there, seq); there {
+			found[i] = bus.Ours
+		}
+		if _, waits := slices.BinarySearch(behind, seq); waits {
+			found[i] = bus.Behind
+		}
 	}
-	return ours, nil
+	return found, nil
 }
 
 // Extend implements bus.Source; the heart keeps all deliveries ours.

@@ -262,13 +262,13 @@ func TestLocalClaimOnce(t *testing.T) {
 		putLocal(db, "c", "k", "1")
 		ds := receive(t, src, 10)
 		first, second := db.Begin(), db.Begin()
-		if ours, err := ds[0].Claims.Claim(t.Context(), first.Tx(), ds); err != nil || !ours[0] {
+		if ours, err := ds[0].Claims.Claim(t.Context(), first.Tx(), ds); err != nil || ours[0] != bus.Ours {
 			t.Fatal(ours, err)
 		}
 		verdict := make(chan bool)
 		go func() {
 			ours, err := ds[0].Claims.Claim(t.Context(), second.Tx(), ds)
-			verdict <- err == nil && ours[0]
+			verdict <- err == nil && ours[0] == bus.Ours
 		}()
 		synctest.Wait()
 		select {
