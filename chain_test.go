@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,14 +14,14 @@ import (
 	"github.com/sixfold-go/sixfold"
 )
 
-// times is a middleware that calls next n times and answers what it got, in a row.
+// times is a middleware that calls next n times, notes what it got, and answers the last of it as it is.
 func times(n int, errs *[]error) sixfold.Middleware {
 	return func(next sixfold.Handler) sixfold.Handler {
 		return func(ctx context.Context, env *sixfold.Envelope) error {
 			for range n {
 				*errs = append(*errs, next(ctx, env))
 			}
-			return errors.Join(*errs...)
+			return (*errs)[len(*errs)-1]
 		}
 	}
 }
@@ -146,6 +147,38 @@ func TestNeverTwoAtATime(t *testing.T) {
 			t.Errorf("%d runs, %v", runs.Load(), err)
 		}
 	})
+}
+
+// guarantees: M3
+func TestNeverTwoAtATimeUnderStress(t *testing.T) {
+	atOnce := sixfold.Repeats(func(next sixfold.Handler) sixfold.Handler {
+		return func(ctx context.Context, env *sixfold.Envelope) error {
+			var all sync.WaitGroup
+			for range 4 {
+				all.Go(func() {
+					for range 10 {
+						_ = next(ctx, env)
+					}
+				})
+			}
+			all.Wait()
+			return nil
+		}
+	})
+	var now atomic.Int32
+	h := sixfold.Chain(func(context.Context, *sixfold.Envelope) error {
+		if now.Add(1) > 1 {
+			t.Error("two at a time")
+		}
+		runtime.Gosched()
+		now.Add(-1)
+		return nil
+	}, plain, atOnce, plain)
+	for range 2000 {
+		if err := h(t.Context(), &sixfold.Envelope{}); err != nil || t.Failed() {
+			t.Fatal(err)
+		}
+	}
 }
 
 // A middleware further out may turn a panic into an error and run the rest again.
