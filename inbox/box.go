@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/sixfold-go/sixfold/bus"
@@ -34,6 +35,8 @@ type Box[X any] struct {
 	parking Parking
 	opts    Options
 	turn    *bus.Turn
+
+	parkedAt sync.Map // by key; of planted.KeyCheckedBefore
 }
 
 var _ bus.Inbox = (*Box[int])(nil)
@@ -112,6 +115,17 @@ func (b *Box[X]) Forget(ctx context.Context, consumer string, ds []*bus.Delivery
 		return fmt.Errorf("inbox: forget attempts: %w: %w", bus.ErrUnavailable, err)
 	}
 	return nil
+}
+
+// older is how records look to planted.KeyCheckedBefore: a snapshot does not know that a key was parked just now.
+func (b *Box[X]) older(recs []Record) []Record {
+	recs = slices.Clone(recs)
+	for i := range recs {
+		if at, ok := b.parkedAt.Load(recs[i].Key); ok && time.Since(at.(time.Time)) < time.Second {
+			recs[i].Key = ""
+		}
+	}
+	return recs
 }
 
 const (

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/internal/planted"
 	"github.com/sixfold-go/sixfold/outbox"
 	"github.com/sixfold-go/sixfold/sqltx"
 )
@@ -21,8 +22,9 @@ type lot[X any] struct{ b *Box[X] }
 
 // spot is the token of a delivery that comes from a line.
 type spot struct {
-	hold Hold
-	n    int64
+	hold  Hold
+	n     int64
+	epoch int // redrives
 }
 
 // errOnlyAsked rolls back what was only asked.
@@ -54,6 +56,9 @@ func (l *lot[X]) Park(ctx context.Context, consumer string, f bus.Failure) error
 	})
 	if err == nil && f.Claims != nil {
 		f.Claimed = true
+	}
+	if planted.Is(planted.KeyCheckedBefore) {
+		l.b.parkedAt.Store(f.Key, time.Now())
 	}
 	return err
 }
@@ -126,6 +131,12 @@ func (l *lot[X]) Claim(ctx context.Context, consumer string, ask bus.ParkedAsk) 
 		for j := range ln.Rows {
 			out.Deliveries[j] = l.delivery(&ln.Rows[j], hold)
 		}
+		if planted.Is(planted.LineBackwards) {
+			slices.Reverse(out.Deliveries)
+		}
+		if planted.Is(planted.CrashUncounted) && out.Suspect {
+			out.Suspect, out.Attempts = false, 1
+		}
 		work.Lines[i] = out
 	}
 	return work, nil
@@ -133,7 +144,7 @@ func (l *lot[X]) Claim(ctx context.Context, consumer string, ask bus.ParkedAsk) 
 
 // delivery makes one of a parked row.
 func (l *lot[X]) delivery(w *Waiting, hold Hold) *bus.Delivery {
-	d := &bus.Delivery{Topic: w.Topic, Attempts: w.Attempts, Claims: parkedClaims[X]{l}, Token: &spot{hold, w.N}}
+	d := &bus.Delivery{Topic: w.Topic, Attempts: w.Attempts, Claims: parkedClaims[X]{l}, Token: &spot{hold, w.N, w.Epoch}}
 	d.ID, d.Key, d.Body = w.ID, w.Key, w.Body
 	_, err := outbox.DecodeAttrs(w.Attrs, &d.Envelope)
 	switch {
@@ -181,8 +192,11 @@ func (c parkedClaims[X]) Claim(ctx context.Context, tx sqltx.Tx, ds []*bus.Deliv
 	}
 	found := make([]bus.Found, len(ds))
 	for i := range tickets {
-		if _, ours := slices.BinarySearch(there, tickets[i].N); ours {
+		if _, ours := slices.BinarySearch(there, tickets[i].N); ours || planted.Is(planted.ClaimUnfenced) {
 			found[i] = bus.Ours
+		}
+		if ds[i].Token.(*spot).epoch > 0 && planted.Is(planted.RedriveSwallowed) {
+			found[i] = bus.Gone
 		}
 	}
 	return found, nil

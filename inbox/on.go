@@ -102,13 +102,22 @@ func (b *Box[X]) handle(ctx context.Context, envs []*sixfold.Envelope, h func(ct
 	}
 	for try := 0; ; try++ {
 		claimed := false
+		var failed error // of ParkBeforeRollback
 		err := b.db.Run(ctx, func(x X) error {
 			first, err := b.decide(ctx, b.db.Tx(x), consumer, ds, recs, places, &claimed)
 			if err != nil || len(first) == 0 {
 				return err
 			}
-			return h(ctx, x, first)
+			if err := h(ctx, x, first); err != nil && planted.Is(planted.ParkBeforeRollback) {
+				failed = err
+				return nil
+			} else {
+				return err
+			}
 		})
+		if failed != nil {
+			return failed
+		}
 		if err == nil && claimed {
 			for _, d := range ds {
 				d.Claimed = d.Claims != nil
@@ -242,6 +251,8 @@ func (b *Box[X]) record(ctx context.Context, tx sqltx.Tx, consumer string, recs 
 			return err
 		})
 		return verdicts, err
+	case planted.Is(planted.KeyCheckedBefore):
+		recs = b.older(recs)
 	}
 	return b.store.Record(ctx, tx, consumer, recs)
 }

@@ -20,11 +20,18 @@ const (
 	LanesByTurns        Bug = "lanes-by-turns"        // consumer: lanes are dealt in turns, not by key; order breaks
 	AttemptsInMemory    Bug = "attempts-in-memory"    // inbox: suspects are counted in memory; a message that kills its process never ends
 	SweepSkipped        Bug = "sweep-skipped"         // relay: a new owner begins at the newest row; what its predecessor left is lost
+	ParkBeforeRollback  Bug = "park-before-rollback"  // inbox: what a failed attempt wrote, and its record, are committed; the message is never handled
+	LineBackwards       Bug = "line-backwards"        // parking: a line is released from its end; order breaks
+	CrashUncounted      Bug = "crash-uncounted"       // parking: who takes a line over counts no attempt; a message that kills its process never ends
+	RedriveSwallowed    Bug = "redrive-swallowed"     // parking: what was redriven is taken for a duplicate; lost
+	KeyCheckedBefore    Bug = "key-checked-before"    // inbox: whether a key is parked is looked up in an older snapshot; order breaks
+	ClaimUnfenced       Bug = "claim-unfenced"        // parking: who lost a line handles its messages all the same; effects happen twice
 )
 
 // all lists them, in no order that matters; nobody writes to it.
 var all = [...]Bug{SettleBeforeConfirm, AckBeforeHandling, CursorSkips, GapClosesEarly, LookUpBeforeRead, SequenceCache,
-	InboxWithoutName, NoInbox, RecordApart, PublishApart, LanesByTurns, AttemptsInMemory, SweepSkipped}
+	InboxWithoutName, NoInbox, RecordApart, PublishApart, LanesByTurns, AttemptsInMemory, SweepSkipped,
+	ParkBeforeRollback, LineBackwards, CrashUncounted, RedriveSwallowed, KeyCheckedBefore, ClaimUnfenced}
 
 // All answers every bug.
 func All() []Bug { return append([]Bug(nil), all[:]...) }
