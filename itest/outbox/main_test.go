@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/sixfold-go/sixfold"
+	"github.com/sixfold-go/sixfold/itest/roles"
 	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/outbox"
 	"github.com/sixfold-go/sixfold/sqltx"
@@ -39,14 +40,17 @@ type aside struct{ Key, Text string }
 func (aside) MessageName() string  { return "test.aside" }
 func (m aside) MessageKey() string { return m.Key }
 
-// world is a database with its tables, an outbox, and a broker that notes what it takes.
+// world is a database with its tables, an outbox, and a broker that notes what it takes. Who publishes, who relays and who
+// looks at statistics has the grants of that role; only what the tests do themselves is done by the superuser.
 type world struct {
 	*testing.T
-	dsn    string
-	pool   *pgxpool.Pool
+	as     *roles.Logins
+	super  *pgxpool.Pool
+	pool   *pgxpool.Pool // the application's
 	db     sqltx.DB[pgx.Tx]
-	st     *store.Store
+	opts   *store.Options
 	box    *outbox.Outbox
+	relays *store.Store
 	broker *memory.Transport
 
 	mu    sync.Mutex
@@ -61,17 +65,12 @@ func newWorld(t *testing.T, opts *store.Options) *world {
 
 func newWorldOn(t *testing.T, server *servers.PostgresServer, opts *store.Options) *world {
 	t.Helper()
-	w := &world{T: t, dsn: server.Database(t), came: make(chan struct{}, 1)}
-	w.pool = connect(t, w.dsn)
+	w := &world{T: t, as: roles.On(t, server.Database(t), opts), opts: opts, came: make(chan struct{}, 1)}
+	w.super, w.pool = connect(t, w.as.Superuser), connect(t, w.as.Application)
 	w.db = sqltx.PgxDB(w.pool)
+	w.relays = w.store(connect(t, w.as.Relay))
 	var err error
-	if w.st, err = store.Postgres(w.db, opts); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.st.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if w.box, err = outbox.New(w.st.Outbox(), nil, outbox.To("messages", message{}), outbox.ToConsumer("helper", aside{})); err != nil {
+	if w.box, err = outbox.New(w.store(w.pool).Outbox(), nil, outbox.To("messages", message{}), outbox.ToConsumer("helper", aside{})); err != nil {
 		t.Fatal(err)
 	}
 	w.broker = memory.New(&memory.Options{Topics: []string{"messages"}})
@@ -86,6 +85,16 @@ func newWorldOn(t *testing.T, server *servers.PostgresServer, opts *store.Option
 		}
 	})
 	return w
+}
+
+// store is that of somebody's connections.
+func (w *world) store(p *pgxpool.Pool) *store.Store {
+	w.Helper()
+	st, err := store.Postgres(sqltx.PgxDB(p), w.opts)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return st
 }
 
 func connect(t *testing.T, dsn string) *pgxpool.Pool {
@@ -139,7 +148,7 @@ func (w *world) relay(o outbox.RelayOptions) (stop func()) {
 	if o.Poll == 0 {
 		o.Poll = 50 * time.Millisecond
 	}
-	relay, err := outbox.NewRelay(w.st.Outbox(), w.broker, &o)
+	relay, err := outbox.NewRelay(w.relays.Outbox(), w.broker, &o)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -173,10 +182,10 @@ func (w *world) publish(m sixfold.Message, opts ...outbox.Option) {
 
 func (w *world) in(f func(tx pgx.Tx) error) error { return pgx.BeginFunc(w.Context(), w.pool, f) }
 
-// count answers a number that a query finds.
+// count answers a number that a query finds behind the curtain.
 func (w *world) count(q string, args ...any) (n int) {
 	w.Helper()
-	if err := w.pool.QueryRow(w.Context(), q, args...).Scan(&n); err != nil {
+	if err := w.super.QueryRow(w.Context(), q, args...).Scan(&n); err != nil {
 		w.Fatal(err)
 	}
 	return n
@@ -184,7 +193,7 @@ func (w *world) count(q string, args ...any) (n int) {
 
 func (w *world) exec(q string, args ...any) {
 	w.Helper()
-	if _, err := w.pool.Exec(w.Context(), q, args...); err != nil {
+	if _, err := w.super.Exec(w.Context(), q, args...); err != nil {
 		w.Fatal(err)
 	}
 }

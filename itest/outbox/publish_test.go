@@ -240,7 +240,7 @@ func (q *queries) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndDat
 // guarantees: O6
 func TestPublishingIsOneRoundTrip(t *testing.T) {
 	w := newWorld(t, nil)
-	config, err := pgx.ParseConfig(w.dsn)
+	config, err := pgx.ParseConfig(w.as.Application)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,9 +269,8 @@ func TestPublishingIsOneRoundTrip(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var got int
-	if err := conn.QueryRow(t.Context(), rowsLeft).Scan(&got); err != nil || got != 1008 {
-		t.Errorf("%d rows, %v", got, err)
+	if got := w.count(rowsLeft); got != 1008 {
+		t.Errorf("%d rows", got)
 	}
 }
 
@@ -352,7 +351,7 @@ func TestUniqueWithin(t *testing.T) {
 // guarantees: O3
 func TestDoWithALostCommit(t *testing.T) {
 	w := newWorld(t, nil)
-	pool := connect(t, w.dsn)
+	pool := connect(t, w.as.Application)
 	db := sqltx.PgxDB(pool)
 	for name, c := range map[string]struct {
 		lose func(tx pgx.Tx) error

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/itest/servers"
@@ -229,7 +230,7 @@ func TestPreparedTransactionFillsItsGap(t *testing.T) {
 	}
 	t.Cleanup(func() { // of a test that failed: it would keep the database from being dropped
 		for i := range 2 {
-			_, _ = w.pool.Exec(context.Background(), fmt.Sprintf("ROLLBACK PREPARED 'p%d'", i))
+			_, _ = w.super.Exec(context.Background(), fmt.Sprintf("ROLLBACK PREPARED 'p%d'", i))
 		}
 	})
 	for i, when := range []string{"before the gap is seen", "after it"} {
@@ -272,7 +273,7 @@ func TestPreparedTransactionThroughARestart(t *testing.T) {
 	server := servers.PrivatePostgres(t, nil)
 	w := newWorldOn(t, server, nil)
 	w.relay(outbox.RelayOptions{Lease: time.Minute, Sweep: time.Hour})
-	conn, err := pgx.Connect(t.Context(), w.dsn)
+	conn, err := pgx.Connect(t.Context(), w.as.Application)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -295,7 +296,9 @@ func TestPreparedTransactionThroughARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.Restart(t, servers.Fast)
-	w.poll("the server is back", func() bool { return w.pool.Ping(t.Context()) == nil })
+	for _, p := range []*pgxpool.Pool{w.super, w.pool} {
+		w.poll("the server is back", func() bool { return p.Ping(t.Context()) == nil })
+	}
 	some()
 	w.exec("COMMIT PREPARED 'p'")
 	w.untilCount(n + 1)
@@ -333,7 +336,7 @@ func TestSequenceReset(t *testing.T) {
 // settles nothing. guarantees: R5, R7 [StaleSettleRefused]
 func TestTakeOverFromADeadRelay(t *testing.T) {
 	w := newWorld(t, nil)
-	leases, queue := w.st.Outbox().Leases(), w.st.Outbox().Queue(outbox.ToBroker)
+	leases, queue := w.relays.Outbox().Leases(), w.relays.Outbox().Queue(outbox.ToBroker)
 	dead := sixfold.NewID()
 	if err := leases.Join(t.Context(), "", dead, 700*time.Millisecond); err != nil {
 		t.Fatal(err)
@@ -361,7 +364,7 @@ func TestTakeOverFromADeadRelay(t *testing.T) {
 func TestRelayThroughLostConnections(t *testing.T) {
 	w := newWorld(t, nil)
 	w.sequence(5)
-	pool := connect(t, w.dsn) // the writers', which are not cut
+	pool := connect(t, w.as.Application) // the writers', which are not cut
 	w.relay(outbox.RelayOptions{Lease: time.Second})
 	over := make(chan struct{})
 	var cuts sync.WaitGroup
@@ -372,7 +375,7 @@ func TestRelayThroughLostConnections(t *testing.T) {
 				return
 			case <-time.After(100 * time.Millisecond):
 			}
-			_, _ = pool.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND query ~ '(settle|lease|read|beat|node)' AND query !~ 'terminate'")
+			_, _ = w.super.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND query ~ '(settle|lease|read|beat|node)' AND query !~ 'terminate'")
 		}
 	})
 	for i := range 300 {
@@ -388,7 +391,6 @@ func TestRelayThroughLostConnections(t *testing.T) {
 	}
 	close(over)
 	cuts.Wait()
-	w.pool.Reset() // its idle connections may be among those that were cut
 	w.checkOrder()
 }
 
@@ -400,7 +402,7 @@ func TestDeliveredRowsAreKept(t *testing.T) {
 		w.publish(message{"k", fmt.Sprint(i)})
 	}
 	w.poll("all rows are delivered", func() bool { return w.count("SELECT count(*) FROM sixfold.delivered") == 25 && w.count(rowsLeft) == 0 })
-	keeper := w.st.Outbox().Keeper()
+	keeper := w.relays.Outbox().Keeper()
 	if n, err := keeper.Purge(t.Context(), 10); err != nil || n != 0 {
 		t.Errorf("%d, %v", n, err)
 	}
@@ -417,14 +419,15 @@ func TestStats(t *testing.T) {
 	w := newWorld(t, nil)
 	w.publish(message{"k", "1"})
 	w.publish(aside{"k", "1"})
-	stats, err := w.st.Outbox().Keeper().Stats(t.Context(), outbox.ToLocal)
+	reader := w.store(connect(t, w.as.Reader))
+	stats, err := reader.Outbox().Keeper().Stats(t.Context(), outbox.ToLocal)
 	if err != nil || stats.Pending != 1 || len(stats.Classes) != 1 || stats.Classes[0].Class != "helper" || stats.Classes[0].Consumed {
 		t.Errorf("%+v, %v", stats, err)
 	}
 	w.relay(outbox.RelayOptions{})
 	w.untilCount(1)
 	w.poll("the row is settled", func() bool { return w.count(rowsLeft) == 0 })
-	stats, err = w.st.Outbox().Keeper().Stats(t.Context(), outbox.ToBroker)
+	stats, err = reader.Outbox().Keeper().Stats(t.Context(), outbox.ToBroker)
 	if err != nil || stats.Pending != 0 || len(stats.Classes) != 1 || !stats.Classes[0].Consumed || stats.Classes[0].Nodes != 1 || len(stats.Classes[0].Partitions) != 64 {
 		t.Errorf("%+v, %v", stats, err)
 	}
