@@ -135,6 +135,9 @@ func (db *fakeDB) Prune(context.Context, time.Duration, int) (int, error) {
 	return n, nil
 }
 
+// Parking implements inbox.Store: nothing is parked.
+func (db *fakeDB) Parking() inbox.Parking { return nil }
+
 func (db *fakeDB) Passing(err error) bool { return errors.Is(err, errPassing) }
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }

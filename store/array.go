@@ -67,3 +67,8 @@ func (w *arrayWriter) textOrNull(s string) {
 }
 
 func (w *arrayWriter) String() string { return string(append(w.b, '}')) }
+
+func (w *arrayWriter) bool(b bool) {
+	w.comma()
+	w.b = strconv.AppendBool(w.b, b)
+}

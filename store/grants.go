@@ -80,6 +80,12 @@ var functionGrants = []grant{
 	{application, "local_count_suspects", "EXECUTE"},
 	{application, "lease_take", "EXECUTE"},
 	{application, "inbox_record", "EXECUTE"},
+	{application, "park", "EXECUTE"},
+	{application, "parked_claim", "EXECUTE"},
+	{application, "parked_take", "EXECUTE"},
+	{application, "parked_fail", "EXECUTE"},
+	{application, "parked_keep", "EXECUTE"},
+	{application, "parked_give_back", "EXECUTE"},
 	{application, "partition_of", "EXECUTE"},
 	{application, "publish_attrs", "EXECUTE"},
 	{application, "publish", "EXECUTE"},
@@ -88,6 +94,7 @@ var functionGrants = []grant{
 	{relaying, "outbox_read", "EXECUTE"},
 	{relaying, "outbox_look_up", "EXECUTE"},
 	{relaying, "outbox_settle", "EXECUTE"},
+	{relaying, "outbox_bury", "EXECUTE"},
 	{relaying, "lease_take", "EXECUTE"},
 }
 

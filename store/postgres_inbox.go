@@ -19,12 +19,14 @@ var verdictCodes = [...]inbox.Verdict{1: inbox.Handled, 2: inbox.Parked, 3: inbo
 // pgInbox implements inbox.Store.
 type pgInbox struct {
 	db                                        sqltx.Runner
+	parking                                   *pgParking
 	recordOne, record, suspect, forget, prune string
 }
 
 func newPgInbox(s *Store) *pgInbox {
 	return &pgInbox{
-		db: s.db,
+		db:      s.db,
+		parking: newPgParking(s),
 		recordOne: s.names.fill(`INSERT INTO {{inbox}} (consumer, message, digest, state) SELECT $1::text, $2::bytea, $3::bytea, 1
 WHERE NOT EXISTS (SELECT 1 FROM {{line}} p WHERE p.consumer = $1::text AND p.key = $4::text) ON CONFLICT (consumer, message) DO NOTHING`),
 		record: s.names.fill("SELECT * FROM {{inbox_record}}($1::text, $2::bytea, $3::text::text[])"),
@@ -34,7 +36,8 @@ ON CONFLICT (consumer, message) DO UPDATE SET attempts = least(b.attempts + 1, 3
 		forget: s.names.fill(`DELETE FROM {{inbox}} b USING generate_series(0, octet_length($2::bytea) / 32 - 1) g
 WHERE b.consumer = $1::text AND b.message = substr($2::bytea, g * 32 + 1, 16) AND b.state = 0`),
 		prune: s.names.fill(`DELETE FROM {{inbox}} WHERE ctid = ANY(ARRAY(SELECT b.ctid FROM {{inbox}} b
-WHERE b.at < now() - $1::bigint::double precision * interval '1 microsecond' AND b.state <> 2 ORDER BY b.at LIMIT $2::integer FOR UPDATE SKIP LOCKED))`),
+WHERE b.at < now() - $1::bigint::double precision * interval '1 microsecond' AND b.state <> 2
+  AND NOT (b.state = 3 AND EXISTS (SELECT 1 FROM {{parked}} p WHERE p.consumer = b.consumer AND p.message = b.message)) ORDER BY b.at LIMIT $2::integer FOR UPDATE SKIP LOCKED))`),
 	}
 }
 
@@ -163,7 +166,7 @@ func (b *pgInbox) Forget(ctx context.Context, consumer string, recs []inbox.Reco
 	return failed("forget attempts in the inbox", err)
 }
 
-// Prune implements inbox.Store. What is parked stays, however old it is.
+// Prune implements inbox.Store.
 func (b *pgInbox) Prune(ctx context.Context, keep time.Duration, limit int) (int, error) {
 	n, err := b.db.ExecSQL(ctx, b.prune, keep.Microseconds(), limit)
 	if err != nil {
@@ -171,6 +174,9 @@ func (b *pgInbox) Prune(ctx context.Context, keep time.Duration, limit int) (int
 	}
 	return int(n), nil
 }
+
+// Parking implements inbox.Store.
+func (b *pgInbox) Parking() inbox.Parking { return b.parking }
 
 // Passing implements inbox.Store.
 func (b *pgInbox) Passing(err error) bool {

@@ -12,21 +12,25 @@ import (
 // liteInbox implements inbox.Store.
 type liteInbox struct {
 	*lite
-	record, adopt, state, parked, suspect, forget, prune string
+	parking                                                      *liteParking
+	record, adopt, state, parked, behind, suspect, forget, prune string
 }
 
 func newLiteInbox(l *lite) *liteInbox {
 	fill := l.names.fill
-	return &liteInbox{lite: l,
+	return &liteInbox{lite: l, parking: newLiteParking(l),
 		record: fill(`INSERT INTO {{inbox}} (consumer, message, digest, state, at) SELECT ?1, ?2, ?3, 1, ?5
 WHERE NOT EXISTS (SELECT 1 FROM {{line}} WHERE consumer = ?1 AND key = ?4) ON CONFLICT (consumer, message) DO NOTHING`),
 		parked: fill("SELECT 1 FROM {{line}} WHERE consumer = ?1 AND key = ?2 LIMIT 1"),
 		adopt:  fill("UPDATE {{inbox}} SET state = 1, digest = ?3, at = ?4 WHERE consumer = ?1 AND message = ?2 AND state = 0"),
-		state:  fill("SELECT state, digest FROM {{inbox}} WHERE consumer = ?1 AND message = ?2"),
+		behind: fill("INSERT INTO {{inbox}} (consumer, message, digest, state, at) VALUES (?1, ?2, ?3, 2, ?4) " +
+			"ON CONFLICT (consumer, message) DO UPDATE SET state = 2, digest = excluded.digest, at = excluded.at"),
+		state: fill("SELECT state, digest FROM {{inbox}} WHERE consumer = ?1 AND message = ?2"),
 		suspect: fill(`INSERT INTO {{inbox}} (consumer, message, digest, state, attempts, at) VALUES (?1, ?2, ?3, 0, 1, ?4)
 ON CONFLICT (consumer, message) DO UPDATE SET attempts = min(attempts + 1, 32767), at = excluded.at WHERE state = 0 RETURNING attempts`),
 		forget: fill("DELETE FROM {{inbox}} WHERE consumer = ?1 AND message = ?2 AND state = 0"),
-		prune:  fill("DELETE FROM {{inbox}} WHERE rowid IN (SELECT rowid FROM {{inbox}} WHERE at < ?1 AND state <> 2 ORDER BY at LIMIT ?2)"),
+		prune: fill("DELETE FROM {{inbox}} WHERE rowid IN (SELECT rowid FROM {{inbox}} WHERE at < ?1 AND state <> 2 " +
+			"AND NOT (state = 3 AND EXISTS (SELECT 1 FROM {{parked}} p WHERE p.consumer = {{bare inbox}}.consumer AND p.message = {{bare inbox}}.message)) ORDER BY at LIMIT ?2)"),
 	}
 }
 
@@ -63,7 +67,8 @@ func (b *liteInbox) verdict(ctx context.Context, tx sqltx.Tx, consumer string, r
 	case state > 0:
 		return verdictCodes[state], nil
 	case parked:
-		return inbox.Behind, nil
+		_, err = tx.Exec(ctx, b.behind, consumer, r.Message[:], r.Digest[:], now)
+		return inbox.Behind, err
 	}
 	_, err = tx.Exec(ctx, b.adopt, consumer, r.Message[:], r.Digest[:], now)
 	return inbox.First, err
@@ -105,7 +110,7 @@ func (b *liteInbox) Forget(ctx context.Context, consumer string, recs []inbox.Re
 	}))
 }
 
-// Prune implements inbox.Store. What is parked stays, however old it is.
+// Prune implements inbox.Store.
 func (b *liteInbox) Prune(ctx context.Context, keep time.Duration, limit int) (int, error) {
 	n, err := b.db.ExecSQL(ctx, b.prune, b.now()-keep.Microseconds(), limit)
 	if err != nil {
@@ -113,6 +118,9 @@ func (b *liteInbox) Prune(ctx context.Context, keep time.Duration, limit int) (i
 	}
 	return int(n), nil
 }
+
+// Parking implements inbox.Store.
+func (b *liteInbox) Parking() inbox.Parking { return b.parking }
 
 // Passing implements inbox.Store: another transaction has the write lock, or wrote since this one began to read.
 func (b *liteInbox) Passing(err error) bool {

@@ -21,10 +21,23 @@ type recordKey struct {
 // record is one message in the inbox of a consumer.
 type record struct {
 	digest   [16]byte
-	handled  bool // else it is a suspect: attempts were counted
+	state    state
 	attempts int
 	at       time.Time
 }
+
+// state of a record.
+type state int
+
+const (
+	suspected state = iota // attempts were counted
+	handled
+	waiting
+	dead
+)
+
+// verdicts are those on a record that is there.
+var verdicts = [...]inbox.Verdict{handled: inbox.Handled, waiting: inbox.Parked, dead: inbox.Dead}
 
 // inOrder answers the places of recs in an order that all transactions share, so that those with the same messages cannot
 // wait for each other.
@@ -46,7 +59,7 @@ func (b *Inbox) Record(ctx context.Context, t sqltx.Tx, consumer string, recs []
 	if err != nil {
 		return nil, err
 	}
-	verdicts := make([]inbox.Verdict, len(recs))
+	out := make([]inbox.Verdict, len(recs))
 	err = tx.do(ctx, what, func() error {
 		now := b.st.clock()
 		for _, i := range inOrder(recs) {
@@ -56,13 +69,20 @@ func (b *Inbox) Record(ctx context.Context, t sqltx.Tx, consumer string, recs []
 			}
 			have := b.st.records.seen(tx, key)
 			switch {
-			case have == nil || !have.handled:
-				verdicts[i] = inbox.First
-				b.st.records.put(tx, key, &record{digest: recs[i].Digest, handled: true, at: now})
+			case have == nil || have.state == suspected:
+				out[i] = inbox.First
+				b.st.records.put(tx, key, &record{digest: recs[i].Digest, state: handled, at: now})
 			case have.digest != recs[i].Digest:
-				verdicts[i] = inbox.Reused
+				out[i] = inbox.Reused
 			default:
-				verdicts[i] = inbox.Handled
+				out[i] = verdicts[have.state]
+			}
+		}
+		// After all waiting: whoever was parking the first one of a key has ended by now.
+		for i := range recs {
+			if out[i] == inbox.First && b.st.lineOf.seen(tx, lineKey{consumer, recs[i].Key}) != nil {
+				out[i] = inbox.Behind
+				b.st.records.put(tx, recordKey{consumer, recs[i].Message}, &record{digest: recs[i].Digest, state: waiting, at: now})
 			}
 		}
 		return nil
@@ -70,7 +90,7 @@ func (b *Inbox) Record(ctx context.Context, t sqltx.Tx, consumer string, recs []
 	if err != nil {
 		return nil, err
 	}
-	return verdicts, nil
+	return out, nil
 }
 
 // Suspect implements inbox.Store.
@@ -80,7 +100,7 @@ func (b *Inbox) Suspect(ctx context.Context, consumer string, recs []inbox.Recor
 		if have == nil {
 			have = &record{}
 		}
-		if have.handled {
+		if have.state != suspected {
 			return
 		}
 		attempts[i] = min(have.attempts, math.MaxInt16-1) + 1
@@ -95,7 +115,7 @@ func (b *Inbox) Suspect(ctx context.Context, consumer string, recs []inbox.Recor
 // Forget implements inbox.Store.
 func (b *Inbox) Forget(ctx context.Context, consumer string, recs []inbox.Record) error {
 	return b.inTx(ctx, "forget attempts in the inbox", consumer, recs, func(tx *Tx, _ int, key recordKey, have *record) {
-		if have != nil && !have.handled {
+		if have != nil && have.state == suspected {
 			b.st.records.put(tx, key, nil)
 		}
 	})
@@ -126,7 +146,7 @@ func (b *Inbox) Prune(ctx context.Context, keep time.Duration, limit int) (n int
 		before := b.st.clock().Add(-keep)
 		var old []recordKey
 		for key, c := range b.st.records {
-			if c.by == nil && c.now.at.Before(before) {
+			if c.by == nil && c.now.at.Before(before) && c.now.state != waiting && !(c.now.state == dead && b.st.isParked(key)) {
 				old = append(old, key)
 			}
 		}
@@ -139,6 +159,9 @@ func (b *Inbox) Prune(ctx context.Context, keep time.Duration, limit int) (n int
 	})
 	return n, err
 }
+
+// Parking implements inbox.Store.
+func (b *Inbox) Parking() inbox.Parking { return parking{b.st} }
 
 // Passing implements inbox.Store.
 func (b *Inbox) Passing(err error) bool { return errors.Is(err, ErrDeadlock) }

@@ -31,6 +31,11 @@ type Store struct {
 	rows      [2]rowTable
 	published table[string, claim]
 	records   table[recordKey, record]
+	lineOf    table[lineKey, int64] // the lines of keys
+	lines     table[int64, line]
+	parked    table[int64, parked]
+	members   map[int64][]int64 // by line, ascending; with numbers of messages that are gone
+	numbers   int64             // that were drawn for lines and parked messages
 	locks     table[string, struct{}]
 	nodes     map[string]*node
 	leases    map[string]*[outbox.Partitions]lease // by class
@@ -60,6 +65,10 @@ func New(opts *Options) *Store {
 		rows:      [2]rowTable{{cells: make(table[int64, row])}, {cells: make(table[int64, row])}},
 		published: make(table[string, claim]),
 		records:   make(table[recordKey, record]),
+		lineOf:    make(table[lineKey, int64]),
+		lines:     make(table[int64, line]),
+		parked:    make(table[int64, parked]),
+		members:   make(map[int64][]int64),
 		locks:     make(table[string, struct{}]),
 		nodes:     make(map[string]*node),
 		leases:    make(map[string]*[outbox.Partitions]lease),

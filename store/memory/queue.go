@@ -103,7 +103,7 @@ func (q queue) Writers(ctx context.Context) (names []string, err error) {
 // Settle implements outbox.Queue.
 func (q queue) Settle(ctx context.Context, node string, seqs []int64) (n int, err error) {
 	err = q.st.run(ctx, func(tx *Tx) error {
-		there, err := q.claim(ctx, tx, "settle", node, seqs)
+		there, _, err := q.claim(ctx, tx, "settle", node, seqs)
 		n = len(there)
 		return err
 	})
@@ -119,24 +119,31 @@ func (q queue) Claim(ctx context.Context, t sqltx.Tx, node string, seqs []int64)
 	if err != nil {
 		return nil, nil, err
 	}
-	there, err = q.claim(ctx, tx, "claim", node, seqs)
-	return there, nil, err
+	return q.claim(ctx, tx, "claim", node, seqs)
 }
 
-func (q queue) claim(ctx context.Context, tx *Tx, verb, node string, seqs []int64) (there []int64, err error) {
+func (q queue) claim(ctx context.Context, tx *Tx, verb, node string, seqs []int64) (there, behind []int64, err error) {
 	seqs = slices.Compact(slices.Sorted(slices.Values(seqs)))
 	if len(seqs) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	cells := q.st.rows[q.table].cells
+	var keys []lineKey
 	err = tx.do(ctx, verb+" "+q.table.String(), func() error {
 		for _, seq := range seqs {
 			if err := cells.free(ctx, tx, seq); err != nil {
 				return err
 			}
-			if cells.seen(tx, seq) != nil {
+			if r := cells.seen(tx, seq); r != nil {
 				cells.put(tx, seq, nil)
 				there = append(there, seq)
+				keys = append(keys, lineKey{r.Class, r.Key})
+			}
+		}
+		// After all waiting, as in Record.
+		for i, key := range keys {
+			if q.table == outbox.ToLocal && q.st.lineOf.seen(tx, key) != nil {
+				behind = append(behind, there[i])
 			}
 		}
 		// Asked after the waiting: a take-over may have come meanwhile.
@@ -146,7 +153,7 @@ func (q queue) claim(ctx context.Context, tx *Tx, verb, node string, seqs []int6
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return there, nil
+	return there, behind, nil
 }

@@ -41,7 +41,8 @@ func Run(t *testing.T, open func(t *testing.T) Opened) {
 		name  string
 		cases []testCase
 	}{{"Writer", writerCases}, {"Claims", claimCases}, {"Queue", queueCases}, {"Gaps", gapCases}, {"Settle", settleCases},
-		{"Leases", leaseCases}, {"Suspects", suspectCases}, {"Keeper", keeperCases}, {"Inbox", inboxCases}, {"Attempts", attemptCases}} {
+		{"Leases", leaseCases}, {"Suspects", suspectCases}, {"Keeper", keeperCases}, {"Inbox", inboxCases}, {"Attempts", attemptCases},
+		{"Parking", parkingCases}} {
 		t.Run(group.name, func(t *testing.T) {
 			for _, c := range group.cases {
 				t.Run(c.name, func(t *testing.T) {

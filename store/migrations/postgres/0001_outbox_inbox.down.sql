@@ -2,6 +2,13 @@ DROP FUNCTION {{publish_local}}(text, text, bytea, text, text, text, jsonb, uuid
 DROP FUNCTION {{publish}}(text, text, bytea, text, text, text, jsonb, boolean, text, uuid);
 DROP FUNCTION {{publish_attrs}}(text, text, text, jsonb, boolean);
 DROP FUNCTION {{partition_of}}(text);
+DROP FUNCTION {{outbox_bury}}(uuid, bigint[], bytea, text[], text[], text[], text[], text[], text[], integer[]);
+DROP FUNCTION {{parked_give_back}}(bigint[], uuid[], bigint[]);
+DROP FUNCTION {{parked_keep}}(bigint[], uuid[], bigint);
+DROP FUNCTION {{parked_fail}}(bigint, uuid, bigint, integer, bigint, boolean, boolean, text, text, text);
+DROP FUNCTION {{parked_take}}(bigint[], uuid[]);
+DROP FUNCTION {{parked_claim}}(text, uuid, integer, integer, bigint, boolean);
+DROP FUNCTION {{park}}(text, integer, bytea, boolean[], text[], text[], text[], text[], text[], text[], integer[], bigint[], boolean[], boolean[], text[], text[], text[], integer[], integer[], bytea);
 DROP FUNCTION {{inbox_record}}(text, bytea, text[]);
 DROP FUNCTION {{lease_take}}(text, uuid, integer, boolean, boolean);
 DROP FUNCTION {{local_count_suspects}}(text, bigint[], bigint);

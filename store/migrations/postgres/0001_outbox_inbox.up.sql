@@ -451,45 +451,342 @@ AS $sixfold$
 #variable_conflict use_column
 DECLARE
   n     integer := octet_length(ids) / 32;
-  held  text[];
   mine  bytea[];
   more  bytea[];
+  waits bytea[] := '{}';
 BEGIN
-  IF keys IS NOT NULL THEN
-    held := ARRAY(SELECT DISTINCT p.key FROM {{line}} p WHERE p.consumer = of_consumer AND p.key = ANY(keys));
-    IF held = '{}' THEN
-      held := NULL;
-    END IF;
-  END IF;
   WITH w AS (
     INSERT INTO {{inbox}} (consumer, message, digest, state)
-      SELECT of_consumer, substr(ids, g * 32 + 1, 16), substr(ids, g * 32 + 17, 16), 1
-        FROM generate_series(0, n - 1) g WHERE held IS NULL OR keys[g + 1] IS NULL OR keys[g + 1] <> ALL(held)
+      SELECT of_consumer, substr(ids, g * 32 + 1, 16), substr(ids, g * 32 + 17, 16), 1 FROM generate_series(0, n - 1) g
       ON CONFLICT (consumer, message) DO NOTHING RETURNING message)
-  SELECT array_agg(w.message) INTO mine FROM w;
-  IF cardinality(mine) = n THEN
+  SELECT coalesce(array_agg(w.message), '{}') INTO mine FROM w;
+
+  -- What was counted as an attempt and is not handled becomes ours.
+  IF cardinality(mine) < n THEN
+    WITH w AS (
+      UPDATE {{inbox}} b SET state = 1, digest = u.digest, at = now()
+        FROM (SELECT substr(ids, g * 32 + 1, 16) AS message, substr(ids, g * 32 + 17, 16) AS digest FROM generate_series(0, n - 1) g
+          WHERE substr(ids, g * 32 + 1, 16) <> ALL(mine)) u
+        WHERE b.consumer = of_consumer AND b.message = u.message AND b.state = 0 RETURNING b.message)
+    SELECT coalesce(array_agg(w.message), '{}') INTO more FROM w;
+    mine := mine || more;
+  END IF;
+
+  -- Lines are looked for after all waiting, by a statement that sees what was committed until now: while the first one of a
+  -- key was being parked by somebody else, this waited for it, and the second one must not run.
+  IF keys IS NOT NULL AND EXISTS (SELECT 1 FROM {{line}} l WHERE l.consumer = of_consumer AND l.key = ANY(keys)) THEN
+    SELECT coalesce(array_agg(u.message), '{}') INTO waits
+      FROM (SELECT keys[g + 1] AS key, substr(ids, g * 32 + 1, 16) AS message FROM generate_series(0, n - 1) g) u
+      WHERE u.message = ANY(mine) AND EXISTS (SELECT 1 FROM {{line}} l WHERE l.consumer = of_consumer AND l.key = u.key);
+    UPDATE {{inbox}} b SET state = 2 WHERE b.consumer = of_consumer AND b.message = ANY(waits);
+  ELSIF cardinality(mine) = n THEN
     RETURN;
   END IF;
-  mine := coalesce(mine, '{}');
-
-  -- What was counted as an attempt and is not handled becomes ours, unless its key is parked.
-  WITH w AS (
-    UPDATE {{inbox}} b SET state = 1, digest = u.digest, at = now()
-      FROM (SELECT substr(ids, g * 32 + 1, 16) AS message, substr(ids, g * 32 + 17, 16) AS digest FROM generate_series(0, n - 1) g
-        WHERE (held IS NULL OR keys[g + 1] IS NULL OR keys[g + 1] <> ALL(held)) AND substr(ids, g * 32 + 1, 16) <> ALL(mine)) u
-      WHERE b.consumer = of_consumer AND b.message = u.message AND b.state = 0 RETURNING b.message)
-  SELECT coalesce(array_agg(w.message), '{}') INTO more FROM w;
-  mine := mine || more;
 
   RETURN QUERY SELECT u.i, CASE
+      WHEN u.message = ANY(waits) THEN 5
       WHEN b.state > 0 AND b.digest <> u.digest THEN 4
       WHEN b.state > 0 THEN b.state::integer
-      WHEN u.key = ANY(held) THEN 5
       ELSE 6 END
-    FROM (SELECT g AS i, keys[g + 1] AS key, substr(ids, g * 32 + 1, 16) AS message, substr(ids, g * 32 + 17, 16) AS digest
-      FROM generate_series(0, n - 1) g) u
+    FROM (SELECT g AS i, substr(ids, g * 32 + 1, 16) AS message, substr(ids, g * 32 + 17, 16) AS digest FROM generate_series(0, n - 1) g) u
     LEFT JOIN {{inbox}} b ON b.consumer = of_consumer AND b.message = u.message
-    WHERE u.message <> ALL(mine) ORDER BY u.i;
+    WHERE u.message = ANY(waits) OR u.message <> ALL(mine) ORDER BY u.i;
+END
+$sixfold$;
+
+-- Functions of parking. Who changes a line locks its row first, then rows of {{parked}}, then of {{inbox}}; several lines in the
+-- order of their keys. Only the handlers' transactions do not touch lines: a parked row that is deleted decides by itself
+-- between an owner and its successor, and a handler that holds a line would keep its own process from keeping it.
+
+-- Enters messages, those of enter in the inbox too, and answers the indexes of those that were entered. contents holds
+-- the bytes of all: attrs and body of each, attr_sizes and body_sizes long. SQLSTATE SXF01: a line is full.
+CREATE FUNCTION {{park}}(of_consumer text, most integer, ids bytea, enter boolean[], keys text[], names text[], sources text[], types text[], topics text[],
+    damages text[], counts integer[], delays bigint[], dead boolean[], loose boolean[], reasons text[], errors text[], nodes text[],
+    attr_sizes integer[], body_sizes integer[], contents bytea)
+  RETURNS SETOF integer
+  LANGUAGE plpgsql VOLATILE
+  SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
+AS $sixfold$
+#variable_conflict use_column
+DECLARE
+  total   integer := cardinality(enter);
+  mine    bytea[] := '{}';
+  fine    boolean[] := array_fill(true, ARRAY[total]);
+  of_keys text[] := '{}';
+  of_ids  bigint[] := '{}';
+  fresh   boolean[] := '{}';
+  g       record;
+  in_line bigint;
+  behind  integer;
+  made    boolean;
+  place   integer := 1;
+  k       integer;
+  dies    boolean;
+  number  bigint;
+BEGIN
+  IF true = ANY(enter) THEN
+    -- What is removed between the statements, attempts that are forgotten for example, is asked again.
+    FOR again IN 1 .. 10 LOOP
+      WITH w AS (
+        INSERT INTO {{inbox}} (consumer, message, digest, state, attempts)
+          SELECT of_consumer, substr(ids, u.o * 32 + 1, 16), substr(ids, u.o * 32 + 17, 16), 2, least(counts[u.o + 1], 32767) FROM generate_series(0, total - 1) u(o)
+            WHERE enter[u.o + 1] AND substr(ids, u.o * 32 + 1, 16) <> ALL(mine) ORDER BY 2
+          ON CONFLICT (consumer, message) DO NOTHING RETURNING message),
+      v AS (SELECT array_agg(w.message) AS all_of FROM w) SELECT mine || coalesce(v.all_of, '{}') INTO mine FROM v;
+      WITH w AS (
+        UPDATE {{inbox}} b SET state = 2, digest = u.digest, attempts = u.count, at = now()
+          FROM (SELECT substr(ids, u.o * 32 + 1, 16) AS message, substr(ids, u.o * 32 + 17, 16) AS digest, least(counts[u.o + 1], 32767) AS count
+            FROM generate_series(0, total - 1) u(o) WHERE enter[u.o + 1]) u
+          WHERE b.consumer = of_consumer AND b.message = u.message AND b.state = 0 RETURNING b.message),
+      v AS (SELECT array_agg(w.message) AS all_of FROM w) SELECT mine || coalesce(v.all_of, '{}') INTO mine FROM v;
+      EXIT WHEN NOT EXISTS (SELECT 1 FROM generate_series(0, total - 1) u(o) WHERE enter[u.o + 1] AND substr(ids, u.o * 32 + 1, 16) <> ALL(mine)
+        AND NOT EXISTS (SELECT 1 FROM {{inbox}} b WHERE b.consumer = of_consumer AND b.message = substr(ids, u.o * 32 + 1, 16)));
+    END LOOP;
+    fine := ARRAY(SELECT NOT enter[u.o + 1] OR substr(ids, u.o * 32 + 1, 16) = ANY(mine)
+      AND NOT EXISTS (SELECT 1 FROM generate_series(0, u.o - 1) e(o) WHERE enter[e.o + 1] AND substr(ids, e.o * 32 + 1, 16) = substr(ids, u.o * 32 + 1, 16))
+      FROM generate_series(0, total - 1) u(o) ORDER BY u.o);
+  END IF;
+
+  -- The lines are locked in the order of their keys. One that is being removed is waited for, and made again.
+  FOR g IN SELECT keys[u.i] AS key, count(*)::integer AS more FROM generate_series(1, total) u(i)
+    WHERE fine[u.i] AND keys[u.i] IS NOT NULL AND NOT (dead[u.i] AND loose[u.i]) GROUP BY keys[u.i] ORDER BY keys[u.i] COLLATE "C"
+  LOOP
+    LOOP
+      UPDATE {{line}} l SET size = l.size + g.more WHERE l.consumer = of_consumer AND l.key = g.key RETURNING l.id, l.size INTO in_line, behind;
+      made := NOT FOUND;
+      EXIT WHEN NOT made;
+      INSERT INTO {{line}} (consumer, key, due, size) VALUES (of_consumer, g.key, clock_timestamp(), g.more)
+        ON CONFLICT (consumer, key) DO NOTHING RETURNING id, size INTO in_line, behind;
+      EXIT WHEN FOUND;
+    END LOOP;
+    IF behind > most THEN
+      RAISE EXCEPTION 'sixfold: % messages wait behind one key, % may', behind, most USING ERRCODE = 'SXF01';
+    END IF;
+    of_keys := of_keys || g.key;
+    of_ids := of_ids || in_line;
+    fresh := fresh || made;
+  END LOOP;
+
+  FOR i IN 1 .. total LOOP
+    IF fine[i] THEN
+      in_line := NULL;
+      dies := dead[i] AND (loose[i] OR keys[i] IS NULL);
+      IF keys[i] IS NULL AND NOT dies THEN
+        INSERT INTO {{line}} (consumer, due, size) VALUES (of_consumer, clock_timestamp() + delays[i]::double precision * interval '1 microsecond', 1)
+          RETURNING id INTO in_line;
+      ELSIF NOT dies THEN
+        k := array_position(of_keys, keys[i]);
+        in_line := of_ids[k];
+        IF fresh[k] THEN -- the first one of a line says when it is due
+          fresh[k] := false;
+          dies := dead[i];
+          UPDATE {{line}} l SET due = CASE WHEN dies THEN 'infinity' ELSE clock_timestamp() + delays[i]::double precision * interval '1 microsecond' END WHERE l.id = in_line;
+        END IF;
+      END IF;
+      INSERT INTO {{parked}} (line, state, consumer, message, digest, id, source, type, topic, key, attrs, body, damaged, attempts, reason, error, node)
+        VALUES (in_line, CASE WHEN dies THEN 2 ELSE 1 END, of_consumer, substr(ids, i * 32 - 31, 16), substr(ids, i * 32 - 15, 16), names[i], sources[i], types[i], topics[i], keys[i],
+          substr(contents, place, attr_sizes[i]), substr(contents, place + attr_sizes[i], body_sizes[i]), damages[i], counts[i], reasons[i], errors[i], nodes[i])
+        RETURNING n INTO number;
+      IF errors[i] <> '' THEN
+        INSERT INTO {{attempt}} (n, attempt, node, error) VALUES (number, counts[i], nodes[i], errors[i]);
+      END IF;
+      IF dies AND enter[i] THEN
+        UPDATE {{inbox}} b SET state = 3 WHERE b.consumer = of_consumer AND b.message = substr(ids, i * 32 - 31, 16);
+      END IF;
+      RETURN NEXT i - 1;
+    END IF;
+    place := place + attr_sizes[i] + coalesce(body_sizes[i], 0);
+  END LOOP;
+END
+$sixfold$;
+
+-- Takes over lines that are due and answers their first messages, in the order of the lines' due times and within a line in their
+-- own. The first row answers in n the microseconds until another line is due, NULL: none, and in attempts what waits in
+-- all lines, where that is asked for.
+CREATE FUNCTION {{parked_claim}}(of_consumer text, by_token uuid, max_lines integer, max_rows integer, hold bigint, count_all boolean)
+  RETURNS TABLE (line bigint, suspect boolean, begun integer, n bigint, message bytea, id text, topic text, key text, attrs bytea, body bytea, no_body boolean,
+    damaged text, attempts integer, epoch integer)
+  LANGUAGE plpgsql VOLATILE
+  SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
+AS $sixfold$
+#variable_conflict use_column
+DECLARE
+  begin_at timestamptz := clock_timestamp();
+  due_ids  bigint[];
+  of_line  bigint;
+  l        record;
+  f        record;
+  ours     bigint[] := '{}';
+  begins   integer[] := '{}';
+  expired  boolean[] := '{}';
+  next_due timestamptz;
+  waiting  integer := -1;
+BEGIN
+  due_ids := ARRAY(SELECT d.id FROM {{line}} d WHERE d.consumer = of_consumer AND d.due <= begin_at ORDER BY d.due, d.id LIMIT max_lines FOR UPDATE SKIP LOCKED);
+  FOREACH of_line IN ARRAY due_ids LOOP
+    SELECT d.head, d.attempts, d.token IS NOT NULL AS expired INTO l FROM {{line}} d WHERE d.id = of_line;
+    SELECT count(*)::integer AS size, min(p.n) AS first INTO f FROM {{parked}} p WHERE p.line = of_line;
+    IF f.size = 0 THEN
+      DELETE FROM {{line}} d WHERE d.id = of_line;
+      CONTINUE;
+    END IF;
+    -- Within a claim messages run one after the other and only the current first one can have crashed its process, so that
+    -- who takes over an expired claim adds an attempt for it.
+    UPDATE {{line}} d SET token = by_token, due = begin_at + hold::double precision * interval '1 microsecond', size = f.size, head = f.first,
+        attempts = 1 + CASE WHEN l.head = f.first THEN l.attempts ELSE (SELECT p.attempts FROM {{parked}} p WHERE p.n = f.first) + l.expired::integer END
+      WHERE d.id = of_line RETURNING d.attempts INTO f.size;
+    ours := ours || of_line;
+    begins := begins || f.size;
+    expired := expired || l.expired;
+  END LOOP;
+
+  SELECT d.due INTO next_due FROM {{line}} d WHERE d.consumer = of_consumer AND d.due < 'infinity' AND d.id <> ALL(ours) ORDER BY d.due LIMIT 1;
+  IF count_all THEN
+    SELECT coalesce(sum(d.size), 0) INTO waiting FROM {{line}} d WHERE d.consumer = of_consumer;
+  END IF;
+  n := ceil(extract(epoch FROM next_due - clock_timestamp()) * 1000000)::bigint;
+  attempts := waiting;
+  RETURN NEXT;
+  IF ours <> '{}' THEN
+    RETURN QUERY SELECT u.line, u.expired, u.begun, p.n, p.message, p.id, p.topic, coalesce(p.key, ''), p.attrs, p.body, p.body IS NULL, coalesce(p.damaged, ''), p.attempts, p.epoch
+      FROM unnest(ours, expired, begins) WITH ORDINALITY u(line, expired, begun, i)
+      CROSS JOIN LATERAL (SELECT q.* FROM {{parked}} q WHERE q.line = u.line ORDER BY q.n LIMIT max_rows) p ORDER BY u.i, p.n;
+  END IF;
+END
+$sixfold$;
+
+-- Removes messages in the transaction of their handlers and answers those that were there and ours.
+CREATE FUNCTION {{parked_take}}(ns bigint[], tokens uuid[]) RETURNS SETOF bigint
+  LANGUAGE plpgsql VOLATILE
+  SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $sixfold$
+#variable_conflict use_column
+DECLARE
+  taken    bigint[];
+  whose    text[];
+  messages bytea[];
+  counts   integer[];
+BEGIN
+  -- Whoever comes second waits here. The next statement sees the tokens that were committed until then, so that one which
+  -- waited through a take-over is refused too.
+  PERFORM 1 FROM {{parked}} p WHERE p.n = ANY(ns) ORDER BY p.n FOR UPDATE;
+  WITH d AS (
+    DELETE FROM {{parked}} p USING {{line}} l, unnest(ns, tokens) u(n, token) WHERE p.n = u.n AND l.id = p.line AND l.token = u.token
+      RETURNING p.n, p.consumer, p.message, CASE WHEN l.head = p.n THEN l.attempts ELSE p.attempts + 1 END AS count)
+  SELECT array_agg(d.n ORDER BY d.n), array_agg(d.consumer ORDER BY d.n), array_agg(d.message ORDER BY d.n), array_agg(d.count ORDER BY d.n)
+    INTO taken, whose, messages, counts FROM d;
+  IF taken IS NULL THEN
+    RETURN;
+  END IF;
+  DELETE FROM {{attempt}} a WHERE a.n = ANY(taken);
+  UPDATE {{inbox}} b SET state = 1, attempts = least(u.count, 32767), at = now()
+    FROM (SELECT * FROM unnest(whose, messages, counts) v(consumer, message, count) ORDER BY v.message) u
+    WHERE b.consumer = u.consumer AND b.message = u.message AND b.state <> 1;
+  RETURN QUERY SELECT unnest(taken);
+END
+$sixfold$;
+
+-- Puts down a failed attempt at the first message of a line and gives the line back. False: it is not ours.
+CREATE FUNCTION {{parked_fail}}(of_line bigint, by_token uuid, of_n bigint, count integer, delay bigint, dies boolean, loose boolean, why text, text_of text, by_node text)
+  RETURNS boolean
+  LANGUAGE plpgsql VOLATILE
+  SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
+AS $sixfold$
+#variable_conflict use_column
+DECLARE
+  l record;
+  p record;
+  f record;
+BEGIN
+  SELECT d.key INTO l FROM {{line}} d WHERE d.id = of_line AND d.token = by_token FOR UPDATE;
+  IF NOT FOUND THEN
+    RETURN false;
+  END IF;
+  PERFORM 1 FROM {{parked}} q WHERE q.n = of_n AND q.line = of_line FOR UPDATE;
+  IF NOT FOUND OR EXISTS (SELECT 1 FROM {{parked}} q WHERE q.line = of_line AND q.n < of_n) THEN
+    RETURN false;
+  END IF;
+  loose := dies AND (loose OR l.key IS NULL);
+  UPDATE {{parked}} q SET attempts = count, error = text_of, reason = why, node = by_node, last_at = clock_timestamp(), state = CASE WHEN dies THEN 2 ELSE 1 END,
+      line = CASE WHEN loose THEN NULL ELSE q.line END WHERE q.n = of_n RETURNING q.consumer, q.message INTO p;
+  INSERT INTO {{attempt}} (n, attempt, node, error) VALUES (of_n, count, by_node, text_of);
+  DELETE FROM {{attempt}} a WHERE a.ctid = ANY(ARRAY(SELECT o.ctid FROM {{attempt}} o WHERE o.n = of_n ORDER BY o.at DESC, o.attempt DESC OFFSET 50));
+  UPDATE {{inbox}} b SET state = CASE WHEN dies THEN 3 ELSE b.state END, attempts = least(count, 32767) WHERE b.consumer = p.consumer AND b.message = p.message AND b.state = 2;
+
+  SELECT count(*)::integer AS size, min(q.n) AS first INTO f FROM {{parked}} q WHERE q.line = of_line;
+  IF f.size = 0 THEN
+    DELETE FROM {{line}} d WHERE d.id = of_line;
+  ELSE
+    UPDATE {{line}} d SET token = NULL, size = f.size, head = of_n, attempts = count,
+        due = CASE WHEN loose THEN clock_timestamp() WHEN dies THEN 'infinity' ELSE clock_timestamp() + delay::double precision * interval '1 microsecond' END
+      WHERE d.id = of_line;
+  END IF;
+  RETURN true;
+END
+$sixfold$;
+
+-- Keeps lines for another hold and answers those that are ours. A line that a transaction holds, one that parks behind it for
+-- example, is kept at the next call: waiting for it would hold up the others.
+CREATE FUNCTION {{parked_keep}}(ids bigint[], tokens uuid[], hold bigint) RETURNS SETOF bigint
+  LANGUAGE plpgsql VOLATILE
+  SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
+AS $sixfold$
+#variable_conflict use_column
+BEGIN
+  UPDATE {{line}} l SET due = clock_timestamp() + hold::double precision * interval '1 microsecond'
+    WHERE l.id = ANY(ARRAY(SELECT k.id FROM {{line}} k JOIN unnest(ids, tokens) u(id, token) ON k.id = u.id AND k.token = u.token FOR NO KEY UPDATE OF k SKIP LOCKED));
+  RETURN QUERY SELECT l.id FROM {{line}} l JOIN unnest(ids, tokens) u(id, token) ON l.id = u.id AND l.token = u.token ORDER BY l.id;
+END
+$sixfold$;
+
+-- Gives lines back, and ends those without messages. Each is locked before it is asked by another statement whether
+-- messages are left: asked in the statement that deletes it, one that came while that waited for the lock would be left
+-- without a line.
+CREATE FUNCTION {{parked_give_back}}(ids bigint[], tokens uuid[], delays bigint[]) RETURNS void
+  LANGUAGE plpgsql VOLATILE
+  SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
+AS $sixfold$
+#variable_conflict use_column
+DECLARE
+  l record;
+  f record;
+BEGIN
+  FOR l IN SELECT k.id, u.delay FROM {{line}} k JOIN unnest(ids, tokens, delays) u(id, token, delay) ON k.id = u.id AND k.token = u.token
+    ORDER BY k.consumer, k.key COLLATE "C", k.id FOR UPDATE OF k
+  LOOP
+    SELECT count(*)::integer AS size, min(p.n) AS first INTO f FROM {{parked}} p WHERE p.line = l.id;
+    IF f.size = 0 THEN
+      DELETE FROM {{line}} d WHERE d.id = l.id;
+    ELSE
+      UPDATE {{line}} d SET token = NULL, due = clock_timestamp() + l.delay::double precision * interval '1 microsecond', size = f.size,
+          attempts = d.attempts - coalesce(d.head = f.first AND d.attempts > 0, false)::integer
+        WHERE d.id = l.id;
+    END IF;
+  END LOOP;
+END
+$sixfold$;
+
+-- Makes dead letters of rows that no broker takes. Answers the number of rows that were there, -1 when the node is gone: its row
+-- is held until the end, since a row that took the same seq later must not be buried.
+CREATE FUNCTION {{outbox_bury}}(by_node uuid, seqs bigint[], messages bytea, names text[], sources text[], types text[], reasons text[], errors text[], nodes text[], counts integer[])
+  RETURNS integer
+  LANGUAGE plpgsql VOLATILE
+  SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
+AS $sixfold$
+#variable_conflict use_column
+DECLARE buried integer;
+BEGIN
+  PERFORM 1 FROM {{node}} n WHERE n.id = by_node FOR KEY SHARE;
+  IF NOT FOUND THEN
+    RETURN -1;
+  END IF;
+  WITH d AS (DELETE FROM {{outbox}} o WHERE o.seq = ANY(seqs) RETURNING o.*)
+  INSERT INTO {{parked}} (state, relay, consumer, message, digest, id, source, type, topic, key, attrs, body, attempts, reason, error, node, first_at)
+    SELECT 2, true, d.class, substr(messages, u.i::integer * 16 - 15, 16), substr(sha256(convert_to(u.type, 'UTF8') || '\x00'::bytea || coalesce(d.body, ''::bytea)), 1, 16),
+        u.name, u.source, u.type, d.topic, d.key, d.attrs, d.body, u.count, u.reason, u.error, u.node, d.created_at
+      FROM unnest(seqs, names, sources, types, reasons, errors, nodes, counts) WITH ORDINALITY u(seq, name, source, type, reason, error, node, count, i) JOIN d ON d.seq = u.seq ORDER BY d.seq;
+  GET DIAGNOSTICS buried = ROW_COUNT;
+  RETURN buried;
 END
 $sixfold$;
 
