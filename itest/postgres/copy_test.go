@@ -15,7 +15,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/sixfold-go/sixfold"
-	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/outbox"
 	"github.com/sixfold-go/sixfold/postgres"
 	"github.com/sixfold-go/sixfold/sqltx"
@@ -39,7 +38,8 @@ func (r *raw) UnmarshalJSON(b []byte) error { return json.Unmarshal(b, &r.body) 
 // copying is a process whose outbox has routes of every kind.
 func copying(t *testing.T) *process {
 	t.Helper()
-	p := start(t, servers.Postgres(t).Database(t), nil)
+	as := database(t, nil)
+	p := start(t, as, as.Application, nil)
 	var err error
 	p.box, err = outbox.New(p.st.Outbox(), nil, outbox.To("messages", message{}, raw{}), outbox.ToConsumer("helper", aside{}),
 		outbox.To("all", everywhere{}), outbox.ToConsumer("a", everywhere{}), outbox.ToConsumer("b", everywhere{}))
@@ -61,7 +61,7 @@ type row struct {
 
 func (p *process) rows(table string) (all []row, ids []string) {
 	p.Helper()
-	found, err := p.pool.Query(p.Context(), "SELECT id::text, partition, attempts, class, topic, key, attrs, encode(body, 'hex'), created_at > now() - interval '1 hour' FROM sixfold."+table+" ORDER BY seq")
+	found, err := p.super.Query(p.Context(), "SELECT id::text, partition, attempts, class, topic, key, attrs, encode(body, 'hex'), created_at > now() - interval '1 hour' FROM sixfold."+table+" ORDER BY seq")
 	if err != nil {
 		p.Fatal(err)
 	}
@@ -167,6 +167,9 @@ func plain(n int, key string) iter.Seq[outbox.Item] {
 // What fails leaves nothing, and the transaction goes on: also after megabytes were sent. // guarantees: O1
 func TestCopyIsWrittenWholeOrNotAtAll(t *testing.T) {
 	p := copying(t)
+	if _, err := p.super.Exec(t.Context(), "CREATE TABLE orders (id int)"); err != nil {
+		t.Fatal(err)
+	}
 	huge := strings.Repeat("x", 900_000)
 	failing := map[string]struct {
 		last outbox.Item
@@ -177,9 +180,6 @@ func TestCopyIsWrittenWholeOrNotAtAll(t *testing.T) {
 	}
 	for what, f := range failing {
 		err := p.in(func(tx pgx.Tx) error {
-			if _, err := tx.Exec(t.Context(), "CREATE TABLE IF NOT EXISTS orders (id int)"); err != nil {
-				return err
-			}
 			items := slices.Concat([]outbox.Item{outbox.Of(message{Text: huge}), outbox.Of(message{Text: huge}), outbox.Of(message{Text: huge}, outbox.ID("00000000-0000-4000-8000-000000000001")), outbox.Of(message{Text: huge})}, []outbox.Item{f.last})
 			ids, err := postgres.PublishAll(t.Context(), p.box, tx, slices.Values(items))
 			if !errors.Is(err, f.want) || ids != nil || !strings.Contains(err.Error(), "message number 5") {
@@ -269,7 +269,7 @@ func TestCopyRefusesDuplicatesAlone(t *testing.T) {
 		})
 	}
 	texts := func() (all []string) {
-		rows, err := p.pool.Query(t.Context(), `SELECT convert_from(body, 'UTF8')::json->>'Text' FROM sixfold.outbox ORDER BY seq`)
+		rows, err := p.super.Query(t.Context(), `SELECT convert_from(body, 'UTF8')::json->>'Text' FROM sixfold.outbox ORDER BY seq`)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -295,7 +295,7 @@ func TestCopyThatCommitsLateIsNotSkipped(t *testing.T) { // [LateCommitNotSkippe
 	t.Cleanup(func() { _ = broker.Close(context.Background()) })
 	taken := make(chan sixfold.Envelope, 10_000)
 	broker.Tap(func(_ string, env *sixfold.Envelope) { taken <- *env })
-	relay, err := outbox.NewRelay(p.st.Outbox(), broker, &outbox.RelayOptions{Logger: quiet(), Poll: 20 * time.Millisecond})
+	relay, err := outbox.NewRelay(start(t, p.as, p.as.Relay, nil).st.Outbox(), broker, &outbox.RelayOptions{Logger: quiet(), Poll: 20 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}

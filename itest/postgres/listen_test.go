@@ -14,7 +14,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/sixfold-go/sixfold"
-	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/outbox"
 	"github.com/sixfold-go/sixfold/postgres"
 	"github.com/sixfold-go/sixfold/sqltx"
@@ -27,10 +26,10 @@ const far = time.Hour
 
 // A relay of another process, which has stopped looking, sends at once what was committed. // guarantees: R7
 func TestListenWakesTheRelayOfAnotherProcess(t *testing.T) {
-	dsn := servers.Postgres(t).Database(t)
-	shop := start(t, dsn, nil)
+	as := database(t, nil)
+	shop := start(t, as, as.Application, nil)
 	var reads lastRead
-	relaying := start(t, dsn, nil, func(c *pgxpool.Config) { c.ConnConfig.Tracer = &reads })
+	relaying := start(t, as, as.Relay, nil, func(c *pgxpool.Config) { c.ConnConfig.Tracer = &reads })
 	came := relaying.relay(outbox.RelayOptions{Poll: far})
 	shop.listen(shop.pool, postgres.ListenOptions{})
 	relaying.listen(relaying.pool, postgres.ListenOptions{})
@@ -71,12 +70,12 @@ func TestListenWakesTheRelayOfAnotherProcess(t *testing.T) {
 
 // What was published while nobody heard is found when the connection is back, since the bells are rung then.
 func TestListenRingsWhenItsConnectionIsBack(t *testing.T) {
-	dsn := servers.Postgres(t).Database(t)
-	shop := start(t, dsn, nil)
-	other := start(t, dsn, nil)
+	as := database(t, nil)
+	shop := start(t, as, as.Application, nil)
+	other := start(t, as, as.Application, nil)
 	gate := make(chan struct{}, 100) // a token lets the listener connect once
 	gate <- struct{}{}
-	own := open(t, dsn, func(c *pgxpool.Config) {
+	own := open(t, as.Application, func(c *pgxpool.Config) {
 		c.BeforeConnect = func(ctx context.Context, config *pgx.ConnConfig) error {
 			config.RuntimeParams["application_name"] = "the other listener"
 			select {
@@ -92,7 +91,7 @@ func TestListenRingsWhenItsConnectionIsBack(t *testing.T) {
 	defer stop()
 	l := other.listen(own, postgres.ListenOptions{})
 	next(t, rings) // that of the first connection
-	told := tap(t, dsn, l.Channel())
+	told := tap(t, as.Application, l.Channel())
 
 	if n := shop.count("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'the other listener'"); n != 1 {
 		t.Fatalf("%d connections were cut", n)
@@ -123,13 +122,13 @@ func TestListenRingsWhenItsConnectionIsBack(t *testing.T) {
 
 // A thousand transactions cost few notifications, and none goes round between processes.
 func TestListenTellsSeldom(t *testing.T) {
-	dsn := servers.Postgres(t).Database(t)
-	shop, other := start(t, dsn, nil), start(t, dsn, nil)
+	as := database(t, nil)
+	shop, other := start(t, as, as.Application, nil), start(t, as, as.Application, nil)
 	l := shop.listen(shop.pool, postgres.ListenOptions{})
 	other.listen(other.pool, postgres.ListenOptions{})
 	var mu sync.Mutex
 	var count int
-	told := tap(t, dsn, l.Channel())
+	told := tap(t, as.Application, l.Channel())
 	marks := make(chan string, 10)
 	go func() {
 		for n := range told {
@@ -179,8 +178,8 @@ func TestListenTellsSeldom(t *testing.T) {
 
 // Without the listener everything works, at the pace of the poll.
 func TestListenImpossibleCostsTimeOnly(t *testing.T) { // guarantees: R1
-	dsn := servers.Postgres(t).Database(t)
-	shop := start(t, dsn, nil)
+	as := database(t, nil)
+	shop := start(t, as, as.All, nil) // which publishes and relays
 	nowhere, err := pgx.ParseConfig("host=127.0.0.1 port=1 user=u password=canary sslmode=disable")
 	if err != nil {
 		t.Fatal(err)
@@ -195,7 +194,7 @@ func TestListenImpossibleCostsTimeOnly(t *testing.T) { // guarantees: R1
 		t.Error("the error shows the password")
 	}
 	came := shop.relay(outbox.RelayOptions{Poll: 50 * time.Millisecond})
-	other := start(t, dsn, nil)
+	other := start(t, as, as.Application, nil)
 	for range 3 {
 		other.do(message{Key: "k"})
 		next(t, came)
@@ -205,12 +204,15 @@ func TestListenImpossibleCostsTimeOnly(t *testing.T) { // guarantees: R1
 
 // A channel belongs to one set of tables, whatever they are called, and a notification to one table.
 func TestListenKeepsTablesApart(t *testing.T) { // [OddTableNames]
-	dsn := servers.Postgres(t).Database(t)
+	as := database(t, nil)
 	long := strings.Repeat("ö", 31)
 	var all []*process
 	var names []string
 	for _, o := range []store.Options{{}, {Prefix: "sixfold"}, {Schema: "My Order"}, {Schema: "My", Prefix: "Order "}, {Schema: long}, {Schema: long, Prefix: "x"}} {
-		p := start(t, dsn, &o)
+		if err := as.Migrate(t.Context(), &o); err != nil {
+			t.Fatal(err)
+		}
+		p := start(t, as, as.Application, &o)
 		l := p.listen(p.pool, postgres.ListenOptions{})
 		if len(l.Channel()) > 63 || slices.Contains(names, l.Channel()) {
 			t.Errorf("channel %q of %q", l.Channel(), names)
@@ -221,7 +223,7 @@ func TestListenKeepsTablesApart(t *testing.T) { // [OddTableNames]
 	type bells struct{ outbox, local <-chan outbox.Ring }
 	var heard []bells
 	for i := range all {
-		twin := start(t, dsn, &[]store.Options{{}, {Prefix: "sixfold"}, {Schema: "My Order"}, {Schema: "My", Prefix: "Order "}, {Schema: long}, {Schema: long, Prefix: "x"}}[i])
+		twin := start(t, as, as.Application, &[]store.Options{{}, {Prefix: "sixfold"}, {Schema: "My Order"}, {Schema: "My", Prefix: "Order "}, {Schema: long}, {Schema: long, Prefix: "x"}}[i])
 		twin.listen(twin.pool, postgres.ListenOptions{})
 		broker, stop := twin.st.Outbox().Bell(outbox.ToBroker).Listen()
 		defer stop()
@@ -256,15 +258,15 @@ func TestListenKeepsTablesApart(t *testing.T) { // [OddTableNames]
 
 // A listener that ends tells what is left to tell.
 func TestListenTellsAtItsEnd(t *testing.T) {
-	dsn := servers.Postgres(t).Database(t)
-	shop := start(t, dsn, nil)
+	as := database(t, nil)
+	shop := start(t, as, as.Application, nil)
 	l, err := postgres.Listen(shop.pool, shop.st, &postgres.ListenOptions{Every: time.Second, Logger: quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	stop := shop.run(l)
 	shop.until("the listener hears", func() bool { return l.Err() == nil })
-	told := tap(t, dsn, l.Channel())
+	told := tap(t, as.Application, l.Channel())
 	shop.do(message{Key: "1"})
 	next(t, told)
 	shop.do(message{Key: "2"}) // within a second of the first
@@ -279,7 +281,8 @@ func TestListenTellsAtItsEnd(t *testing.T) {
 }
 
 func TestListenRefusesWhatCannotBe(t *testing.T) {
-	p := start(t, servers.Postgres(t).Database(t), nil)
+	as := database(t, nil)
+	p := start(t, as, as.Application, nil)
 	lite, err := store.SQLite(sqltx.DB[int]{Run: func(context.Context, func(int) error) error { return nil }, Tx: func(int) sqltx.Tx { return sqltx.Tx{} }}, nil)
 	if err != nil {
 		t.Fatal(err)

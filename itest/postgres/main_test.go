@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/sixfold-go/sixfold/itest/roles"
 	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/outbox"
 	"github.com/sixfold-go/sixfold/postgres"
@@ -31,24 +32,29 @@ type aside struct{ Key string }
 func (aside) MessageName() string  { return "test.aside" }
 func (m aside) MessageKey() string { return m.Key }
 
-// A process stands for one: it has a pool, a store and an outbox of its own on tables that it shares.
+// A process stands for one: it has a pool, a store and an outbox of its own on tables that it shares, and the grants of the
+// role that it connects as. What it looks at behind the curtain is the superuser's.
 type process struct {
 	*testing.T
-	dsn  string
-	pool *pgxpool.Pool
-	st   *store.Store
-	box  *outbox.Outbox
+	as    *roles.Logins
+	super *pgxpool.Pool
+	pool  *pgxpool.Pool
+	st    *store.Store
+	box   *outbox.Outbox
 }
 
-// start makes a process. The first one on a database migrates it.
-func start(t *testing.T, dsn string, opts *store.Options, change ...func(*pgxpool.Config)) *process {
+// database is a new one with the tables of a store.
+func database(t testing.TB, opts *store.Options) *roles.Logins {
 	t.Helper()
-	p := &process{T: t, dsn: dsn, pool: open(t, dsn, change...)}
+	return roles.On(t, servers.Postgres(t).Database(t), opts)
+}
+
+// start makes a process that connects with one of the URLs of a database.
+func start(t *testing.T, as *roles.Logins, login string, opts *store.Options, change ...func(*pgxpool.Config)) *process {
+	t.Helper()
+	p := &process{T: t, as: as, super: open(t, as.Superuser), pool: open(t, login, change...)}
 	var err error
 	if p.st, err = store.Postgres(postgres.DB(p.pool), opts); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.st.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if p.box, err = outbox.New(p.st.Outbox(), nil, outbox.To("messages", message{}), outbox.ToConsumer("helper", aside{})); err != nil {
@@ -131,10 +137,10 @@ func (p *process) until(what string, cond func() bool) {
 	}
 }
 
-// count answers a number that a query finds.
+// count answers a number that a query of the superuser finds.
 func (p *process) count(q string, args ...any) (n int) {
 	p.Helper()
-	if err := p.pool.QueryRow(p.Context(), q, args...).Scan(&n); err != nil {
+	if err := p.super.QueryRow(p.Context(), q, args...).Scan(&n); err != nil {
 		p.Fatal(err)
 	}
 	return n

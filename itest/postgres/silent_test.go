@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/outbox"
 	"github.com/sixfold-go/sixfold/postgres"
 )
@@ -17,10 +16,10 @@ import (
 // A connection that is open on our side only, as after a firewall has forgotten it, brings no error, and no
 // notification either. The listener notices by asking, and is then told what it missed.
 func TestListenNoticesASilentConnection(t *testing.T) {
-	dsn := servers.Postgres(t).Database(t)
-	shop, other := start(t, dsn, nil), start(t, dsn, nil)
+	as := database(t, nil)
+	shop, other := start(t, as, as.Application, nil), start(t, as, as.Application, nil)
 	shop.listen(shop.pool, postgres.ListenOptions{})
-	network, through := newNetwork(t, dsn)
+	network, through := newNetwork(t, as.Application)
 	own := open(t, through)
 	rings, stop := other.st.Outbox().Bell(outbox.ToBroker).Listen()
 	defer stop()
