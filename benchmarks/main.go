@@ -65,6 +65,11 @@ func all() []benchmark {
 		{"consume-memory", "the same on the broker in the process", onMemory(consume)},
 		{"inbox-batch", "handlers with an inbox and one row of effect, in batches of 100", inboxBatch},
 		{"inbox-each", "the same one by one, with 8 workers", inboxEach},
+		{"parking", "the inbox with parking, beside one without, while nothing fails", parkingIdle},
+		{"redrive", "running 100,000 parked messages of 1,000 keys in their order", redrive},
+		{"mediator-send", "a command of three strings through the mediator, beside a plain function call", mediatorSend},
+		{"mediator-send-3mw", "the same through three middlewares", mediatorSendThrough},
+		{"mediator-notify", "a notification to three handlers in order, beside three calls", mediatorNotify},
 		{"local-queue", "an ordered queue on the database, beside River at its fastest", localQueue},
 	}
 }

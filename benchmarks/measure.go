@@ -63,6 +63,12 @@ func (s *scope) against(l line, g goal, peer, sixfold []float64) error {
 	return s.report.add(l, g)
 }
 
+// alone reports a line that has no peer: the median of its rounds.
+func (s *scope) alone(l line, g goal, sixfold []float64) error {
+	l.Value = median(sixfold)
+	return s.report.add(l, g)
+}
+
 // median of vs, which are not changed; 0 of none.
 func median(vs []float64) float64 { return quantile(vs, 0.5) }
 

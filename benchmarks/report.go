@@ -36,6 +36,7 @@ const (
 	ratioAtLeast = "ratio at least"
 	ratioAtMost  = "ratio at most"
 	valueAtMost  = "value at most"
+	valueAtLeast = "value at least"
 )
 
 // report prints lines as they come and remembers them for the table.
@@ -55,6 +56,8 @@ func (r *report) add(l line, g goal) error {
 		switch {
 		case g.rule == valueAtMost:
 			ok = l.Value <= g.target
+		case g.rule == valueAtLeast:
+			ok = l.Value >= g.target
 		case l.Ratio == nil:
 		case g.rule == ratioAtLeast:
 			ok = *l.Ratio >= g.target
@@ -138,6 +141,8 @@ func reached(l line) bool {
 	switch l.Rule {
 	case valueAtMost:
 		return l.Value <= *l.Moonshot
+	case valueAtLeast:
+		return l.Value >= *l.Moonshot
 	case ratioAtLeast:
 		return *l.Ratio >= *l.Moonshot
 	default:

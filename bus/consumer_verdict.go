@@ -181,18 +181,20 @@ func (r *run) judge(it *item, err error) verdict {
 	case r.c.o.Ack == AckNever:
 		r.c.log.Warn("bus: handler failed", "consumer", r.c.s.Group, "message", &it.d.Envelope, "error", err)
 		return verdict{fate: done}
-	case errors.Is(err, sixfold.ErrUndecodable):
+	case errors.Is(err, sixfold.ErrUndecodable): // which no handler saw
 		return verdict{fate: dead, reason: undecodable}
-	case errors.Is(err, ErrIDReuse):
-		return verdict{fate: dead, reason: reused}
-	case sixfold.IsPermanent(err):
-		return verdict{fate: dead, reason: permanently}
-	case errors.Is(err, ErrUnavailable):
+	case errors.Is(err, ErrUnavailable) && !sixfold.IsPermanent(err):
 		r.outages.begin(err)
 		return r.wait(it, err)
 	}
 	it.passes, it.paid = 0, false
 	it.attempts++
+	switch {
+	case errors.Is(err, ErrIDReuse):
+		return verdict{fate: dead, reason: reused}
+	case sixfold.IsPermanent(err):
+		return verdict{fate: dead, reason: permanently}
+	}
 	policy := it.route.retry.For(err)
 	if it.attempts >= policy.MaxAttempts {
 		return verdict{fate: dead, reason: tooOften}

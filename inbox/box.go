@@ -31,8 +31,7 @@ type Options struct {
 type Box[X any] struct {
 	db    sqltx.DB[X]
 	store Store
-	// parking is the store's.
-	parking Parking
+	parking Parking // the store's
 	opts    Options
 	turn    *bus.Turn
 
@@ -60,11 +59,10 @@ func New[X any](db sqltx.DB[X], st Store, opts *Options) (*Box[X], error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	if p, ok := st.(interface{ Parking() Parking }); ok {
-		b.parking = p.Parking()
-	}
 	errs := []error{db.Err()}
-	if st == nil {
+	if st != nil {
+		b.parking = st.Parking()
+	} else {
 		errs = append(errs, errors.New("inbox: the store is nil; pass store.Postgres(…).Inbox() or that of another database"))
 	}
 	if o.Redelivery < 0 || o.Retention < o.Redelivery {
