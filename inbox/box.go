@@ -29,8 +29,8 @@ type Options struct {
 // A Box is an inbox: the one object that knows the database's library, its dialect and its tables. On makes routes of it,
 // and a bus.Consumer takes it in its options, so that attempts survive the process. Safe for concurrent use.
 type Box[X any] struct {
-	db    sqltx.DB[X]
-	store Store
+	db      sqltx.DB[X]
+	store   Store
 	parking Parking // the store's
 	opts    Options
 	turn    *bus.Turn
