@@ -160,6 +160,9 @@ func equalFold(a, b string) bool {
 	if len(a) != len(b) {
 		return false
 	}
+	if a == b {
+		return true
+	}
 	for i := 0; i < len(a); i++ {
 		if lower(a[i]) != lower(b[i]) {
 			return false

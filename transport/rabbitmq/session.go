@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 
@@ -21,7 +22,10 @@ type session struct {
 	lose  context.CancelFunc
 	in    []<-chan amqp.Delivery // by feed
 	wg    sync.WaitGroup         // of what takes arrivals
-	poke  chan struct{}          // at most one token: a run began
+	poke  chan struct{}          // at most one token: a run began, or something is to be acknowledged
+
+	acking sync.Mutex // held while acknowledgements are chosen and written
+	ack    func(tag uint64, multiple bool) error
 
 	closes  chan *amqp.Error
 	cancels chan string
@@ -30,8 +34,9 @@ type session struct {
 	cause   error // why it is over; read after lost
 
 	// Guarded by the source's mu:
-	tags tags
-	all  []*held // handed out or waiting; some may be settled
+	tags  tags
+	acked time.Time // when all up to the floor were acknowledged last
+	all   []*held   // handed out or waiting; some may be settled
 }
 
 // run keeps a session until it is told to stop. Only what the node refuses ends it before.
@@ -153,6 +158,7 @@ func (ses *session) open() (err error) {
 	if ses.ch, err = ses.link.conn.Channel(); err != nil {
 		return err
 	}
+	ses.ack = ses.ch.Ack
 	ses.ch.NotifyClose(ses.closes)
 	ses.ch.NotifyCancel(ses.cancels)
 	if err := ses.ch.Qos(s.prefetch(), 0, false); err != nil {
@@ -186,16 +192,20 @@ func (ses *session) arrive(f *feed, in <-chan amqp.Delivery) {
 	batch := make([]*held, 0, most)
 	for d := range in {
 		batch = append(batch[:0], ses.decode(f, &d))
-	more:
-		for len(batch) < most {
+		// The client hands deliveries on one by one, over a channel without room: what comes next is there only after other
+		// goroutines have run. Without waiting for it, a consumer gets messages by ones and twos, and acknowledges them so.
+		for tries := 0; len(batch) < most && tries < 2; {
 			select {
 			case d, ok := <-in:
 				if !ok {
-					break more
+					tries = 2
+					break
 				}
 				batch = append(batch, ses.decode(f, &d))
+				tries = 0
 			default:
-				break more
+				runtime.Gosched()
+				tries++
 			}
 		}
 		s.mu.Lock()
@@ -247,22 +257,28 @@ func (ses *session) remember(batch []*held) {
 
 // serve works until the channel is over (nil) or the source is closed: then it answers for how long that may take.
 func (ses *session) serve(ctx context.Context) (closing context.Context) {
-	look := time.NewTicker(time.Hour)
+	look, floor, pay := newAlarm(), newAlarm(), newAlarm()
 	defer look.Stop()
-	pay := time.NewTicker(time.Hour)
+	defer floor.Stop()
 	defer pay.Stop()
 	for {
 		select {
 		case <-ses.poke:
-			look.Reset(lookEvery)
-			pay.Reset(owedEvery)
+			look.within(lookEvery)
+			floor.within(floorEvery)
+			pay.within(owedEvery)
 		case <-look.C:
-			if !ses.look() {
-				look.Reset(time.Hour)
+			look.rang()
+			if ses.look() {
+				look.within(lookEvery)
 			}
+		case <-floor.C:
+			floor.rang()
+			_ = ses.acknowledge((*tags).raise) // a failure ends the session
 		case <-pay.C:
-			if !ses.pay() {
-				pay.Reset(time.Hour)
+			pay.rang()
+			if ses.pay() {
+				pay.within(owedEvery)
 			}
 		case err := <-ses.closes:
 			if err == nil {

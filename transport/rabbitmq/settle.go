@@ -9,6 +9,9 @@ import (
 )
 
 const (
+	// floorEvery is how soon all up to the floor are acknowledged again: each acknowledgement is an entry in the log of a quorum
+	// queue, and a consumer that keeps up would send one for every few messages.
+	floorEvery = 2 * time.Millisecond
 	// owedEvery is how soon what is settled behind something open is acknowledged alone, and owedAtOnce how many of that at a
 	// time. RabbitMQ's quorum queues keep acknowledgements back from the 32nd on that is not on the disk, and forget those
 	// when the channel is closed.
@@ -18,9 +21,10 @@ const (
 
 var errLost = fmt.Errorf("rabbitmq: settle: %w: it was settled, or the connection was lost", bus.ErrLost)
 
-// Settle implements bus.Source. All up to the first that is not settled are acknowledged with one frame, at once; those
-// behind it soon, one by one. RabbitMQ confirms no acknowledgement, so nil means that it is on its way; an orderly end
-// brings it there. What is released waits here, in its place, and is handed out again.
+// Settle implements bus.Source. All up to the first that is not settled are acknowledged with one frame, at once or
+// with those of the next two milliseconds; those behind it soon, one by one. RabbitMQ confirms no acknowledgement, so nil
+// means that it is on its way; an orderly end brings it there. What is released waits here, in its place, and is handed
+// out again.
 func (s *source) Settle(_ context.Context, settlements []bus.Settlement) []error {
 	errs := make([]error, len(settlements))
 	s.mu.Lock()
@@ -47,30 +51,44 @@ func (s *source) Settle(_ context.Context, settlements []bus.Settlement) []error
 			any = true
 		}
 	}
-	var acks []ack
-	owes := false
+	owed, due := 0, false
 	if any {
-		acks = ses.tags.raise(acks)
-		if ses.tags.owed > s.prefetch()/2 { // the node must not run out of room to deliver
-			acks = ses.tags.alone(ses.tags.owed, acks)
-		}
-		owes = ses.tags.owed > 0
+		owed = ses.tags.owed
+		due = owed >= s.prefetch()/4 || time.Since(ses.acked) >= floorEvery // the node must not run out of room to deliver
 	}
 	s.ring() // there is room below MaxInFlight
 	s.mu.Unlock()
-	if owes {
+	var err error
+	if due {
+		err = ses.acknowledge(func(t *tags, acks []ack) []ack {
+			acks = t.raise(acks)
+			if t.owed > s.prefetch()/2 {
+				acks = t.alone(t.owed, acks)
+			}
+			owed = t.owed
+			return acks
+		})
+	}
+	if owed > 0 {
 		ses.wake()
 	}
-	if err := ses.send(acks); err != nil && s.kind != copied {
+	if err != nil && s.kind != copied {
 		lost(errs, settlements)
 	}
 	return errs
 }
 
-// send writes acknowledgements.
-func (ses *session) send(acks []ack) error {
+// acknowledge writes what choose appends. Nobody else does at that time: the node closes the channel for an acknowledgement
+// that comes behind one which includes it.
+func (ses *session) acknowledge(choose func(t *tags, acks []ack) []ack) error {
+	ses.acking.Lock()
+	defer ses.acking.Unlock()
+	ses.s.mu.Lock()
+	acks := choose(&ses.tags, nil)
+	ses.acked = time.Now()
+	ses.s.mu.Unlock()
 	for _, a := range acks {
-		if err := ses.ch.Ack(a.tag, a.multiple); err != nil {
+		if err := ses.ack(a.tag, a.multiple); err != nil {
 			ses.end(err)
 			return err
 		}
@@ -78,14 +96,14 @@ func (ses *session) send(acks []ack) error {
 	return nil
 }
 
-// pay acknowledges some of what is owed alone, and reports whether more is left.
+// pay acknowledges all up to the floor and some of what is owed alone, and reports whether more is left.
 func (ses *session) pay() (more bool) {
-	s := ses.s
-	s.mu.Lock()
-	acks := ses.tags.alone(owedAtOnce, nil)
-	more = ses.tags.owed > 0
-	s.mu.Unlock()
-	return ses.send(acks) == nil && more
+	err := ses.acknowledge(func(t *tags, acks []ack) []ack {
+		acks = t.alone(owedAtOnce, t.raise(acks))
+		more = t.owed > 0
+		return acks
+	})
+	return err == nil && more
 }
 
 // payAll acknowledges everything that is settled, and gives quorum queues the time to write it.

@@ -1,0 +1,46 @@
+package rabbitmq
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"testing"
+	"testing/iotest"
+)
+
+// oneWay is a connection of which only Read is used.
+type oneWay struct {
+	net.Conn
+	r     io.Reader
+	reads int
+}
+
+func (c *oneWay) Read(p []byte) (int, error) {
+	c.reads++
+	return c.r.Read(p)
+}
+
+func TestASocketReadsAhead(t *testing.T) {
+	all := bytes.Repeat([]byte{1, 2, 3, 4, 5, 6, 7}, 30_000)
+	over := errors.New("reset")
+	conn := &oneWay{r: io.MultiReader(bytes.NewReader(all), iotest.ErrReader(over))}
+	s := &socket{Conn: conn}
+	var got []byte
+	for p := make([]byte, 999); ; {
+		n, err := s.Read(p)
+		got = append(got, p[:n]...)
+		if err != nil {
+			if !errors.Is(err, over) || !errors.Is(s.err, over) {
+				t.Errorf("the end: %v, remembered %v", err, s.err)
+			}
+			break
+		}
+	}
+	if !bytes.Equal(got, all) || !bytes.Equal(s.first, all[:2]) {
+		t.Errorf("%d bytes of %d came, first %v", len(got), len(all), s.first)
+	}
+	if most := len(all)/readAhead + 3; conn.reads > most {
+		t.Errorf("%d reads, at most %d are needed", conn.reads, most)
+	}
+}
