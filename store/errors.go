@@ -40,7 +40,7 @@ func failed(what string, err error) error {
 	case "42501":
 		return fmt.Errorf("store: %s: the database role lacks a privilege; grant it USAGE on the schema, SELECT, INSERT, UPDATE, DELETE on its tables and EXECUTE on its functions: %w", what, err)
 	case "25006":
-		return fmt.Errorf("store: %s: the database is read-only; connect to the primary: %w", what, err)
+		return fmt.Errorf("store: %s: the database is read-only, as a replica is, and this needs the primary; connect to the primary: %w", what, err)
 	}
 	switch code := sqliteCode(err); {
 	case code == 517: // SQLITE_BUSY_SNAPSHOT

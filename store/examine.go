@@ -64,7 +64,8 @@ func (s *Store) Examine(ctx context.Context, opts *ExamineOptions) (all []Findin
 		if s.inbox.Passing(err) {
 			return nil, err
 		}
-		e.report("server", Problem, strip(err), "")
+		text, fix, _ := strings.Cut(strip(err), "; ")
+		e.report("server", Problem, text, fix)
 		return e.found, nil
 	}
 	if err := s.migrations.check(ctx); err != nil {

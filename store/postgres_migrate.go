@@ -32,10 +32,14 @@ func (postgres) begin(ctx context.Context, s *Store) error {
 // pgServer refuses a server that cannot hold the tables.
 func pgServer(version int, replica bool) error {
 	if version < 130000 {
-		return fmt.Errorf("store: PostgreSQL %d.%d is too old; use 13 or later", version/10000, version%10000)
+		minor := fmt.Sprint(version % 10000)
+		if version < 100000 { // as 9.6.24 is 90624
+			minor = fmt.Sprintf("%d.%d", version/100%100, version%100)
+		}
+		return fmt.Errorf("store: PostgreSQL %d.%s is too old; use 13 or later", version/10000, minor)
 	}
 	if replica {
-		return fmt.Errorf("store: the server is a read replica, which cannot publish and may lack what was committed; connect to the primary")
+		return fmt.Errorf("store: the server is a read replica and this needs the primary, since a replica takes no messages and may lack what was committed; connect to the primary")
 	}
 	return nil
 }

@@ -12,11 +12,23 @@ type database struct {
 	*store.Store
 	run    sqltx.Runner
 	server string // for people
+	unfit  error  // why nothing but doctor can use it; nil mostly
 	close  func()
 }
 
-// connect connects to the database of the flags. create makes an SQLite file that is missing.
+// connect connects to the database of the flags, and refuses one that cannot hold the tables. create makes an SQLite file that
+// is missing.
 func (a *app) connect(ctx context.Context, create bool) (*database, error) {
+	db, err := a.reach(ctx, create)
+	if err == nil && db.unfit != nil {
+		db.close()
+		return nil, db.unfit
+	}
+	return db, err
+}
+
+// reach connects to the database of the flags, whatever it is.
+func (a *app) reach(ctx context.Context, create bool) (*database, error) {
 	where, err := a.parseDSN()
 	if err != nil {
 		return nil, err

@@ -46,14 +46,31 @@ func (a *app) openPostgres(ctx context.Context, where dsn, _ bool) (*database, e
 	if err != nil {
 		return nil, failedWith("the database cannot be opened", "look at the DSN")
 	}
-	if err := pool.Ping(limited); err != nil {
+	conn, err := pool.Acquire(limited)
+	if err != nil {
 		pool.Close()
 		if interrupted(ctx) {
 			return nil, ctx.Err()
 		}
 		return nil, whyNoPostgres(err, address, c.User, c.Database)
 	}
-	return &database{run: postgres.DB(pool), server: "PostgreSQL at " + address, close: pool.Close}, nil
+	version := conn.Conn().PgConn().ParameterStatus("server_version") // which every server tells at once
+	conn.Release()
+	db := &database{run: postgres.DB(pool), server: "PostgreSQL at " + address, close: pool.Close}
+	if digits, _, _ := strings.Cut(version, "."); isTooOld(digits) {
+		db.unfit = failedWith(fmt.Sprintf("PostgreSQL at %s is version %s, which is too old", address, quote(version)), "use 13 or later")
+	}
+	return db, nil
+}
+
+// isTooOld reports whether a major version, such as 9 or 16beta1, is one that cannot hold the tables.
+func isTooOld(major string) bool {
+	end := strings.IndexFunc(major, func(r rune) bool { return r < '0' || r > '9' })
+	if end >= 0 {
+		major = major[:end]
+	}
+	n, err := strconv.Atoi(major)
+	return err == nil && n < 13
 }
 
 func address(host string, port uint16) string {

@@ -48,7 +48,7 @@ func (a *app) examine(c *cobra.Command, o *store.ExamineOptions) (found []store.
 	hasBroker := a.broker != "" || os.Getenv("SIXFOLD_BROKER") != ""
 	if !hasBroker || a.dsn != "" || os.Getenv("SIXFOLD_DSN") != "" {
 		began := time.Now()
-		db, err := a.connect(c.Context(), false)
+		db, err := a.reach(c.Context(), false)
 		if err == nil {
 			defer db.close()
 			found = append(found, store.Finding{Check: "database", Text: fmt.Sprintf("%s answered in %v", db.server, short(time.Since(began)))})
