@@ -450,6 +450,15 @@ func (q fakeQueue) Settle(ctx context.Context, node string, seqs []int64) (n int
 	return n, err
 }
 
+// Bury forgets the rows, as Settle does.
+func (q fakeQueue) Bury(ctx context.Context, node string, dead []DeadRow) (int, error) {
+	seqs := make([]int64, len(dead))
+	for i := range dead {
+		seqs[i] = dead[i].Seq
+	}
+	return q.Settle(ctx, node, seqs)
+}
+
 // Claim waits for another transaction that has claimed one of the rows, as a row lock makes it.
 func (q fakeQueue) Claim(ctx context.Context, tx sqltx.Tx, node string, seqs []int64) (there, behind []int64, err error) {
 	_, err = tx.Exec(ctx, "claim", func(ctx context.Context, tx *FakeTx) error {

@@ -92,6 +92,20 @@ type Queue interface {
 	// Claim deletes rows in a handler's own transaction and answers, in ascending order, the seqs that were there, and those
 	// of them whose key has a line of the consumer now, so that they have to wait behind it; ErrFenced when node is gone.
 	Claim(ctx context.Context, tx sqltx.Tx, node string, seqs []int64) (there, behind []int64, err error)
+	// Bury makes dead letters of rows on their way to a broker, in one transaction: they leave the table and are parked as dead,
+	// which holds nothing back. It answers how many were there; ErrFenced when
+	// node is gone, and then nothing has changed. Rows for local consumers are buried by those.
+	Bury(ctx context.Context, node string, dead []DeadRow) (int, error)
+}
+
+// DeadRow is a row that no broker takes. Its topic, key, attributes and body are those of the row.
+type DeadRow struct {
+	Seq int64
+	// ID, Type and Source of its message.
+	ID, Type, Source string
+	// Reason as bus.DeadReason has it; Error with all that it wraps, one line of at most 4 kB; Node: host and process.
+	Reason, Error, Node string
+	Attempts            int // that failed
 }
 
 // Keeper looks after the tables: what it reads is for people, what it removes nobody needs.

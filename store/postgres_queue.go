@@ -17,11 +17,12 @@ type pgQueue struct {
 	name                                 string
 	keep                                 bool
 	read, lookUp, writers, settle, claim string
+	bury                                 string // empty: rows of this table are not buried
 }
 
 func newPgQueue(s *Store, t outbox.Table) *pgQueue {
 	name := t.String()
-	return &pgQueue{
+	q := &pgQueue{
 		db:     s.db,
 		name:   name,
 		keep:   s.keep > 0,
@@ -33,6 +34,11 @@ func newPgQueue(s *Store, t outbox.Table) *pgQueue {
 		settle: s.names.fill("SELECT {{" + name + "_settle}}($1::text::uuid, $2::text::bigint[], $3::boolean)"),
 		claim:  s.names.fill("SELECT * FROM {{" + name + "_claim}}($1::text::uuid, $2::text::bigint[], $3::boolean)"),
 	}
+	if t == outbox.ToBroker {
+		q.bury = s.names.fill("SELECT {{outbox_bury}}($1::text::uuid, $2::text::bigint[], $3::bytea, $4::text::text[], $5::text::text[], $6::text::text[], " +
+			"$7::text::text[], $8::text::text[], $9::text::text[], $10::text::integer[])")
+	}
+	return q
 }
 
 // Read implements outbox.Queue. Its memory is limit rows of at most 16 MB; ask for fewer where bodies are large.
@@ -139,4 +145,38 @@ func (q *pgQueue) Claim(ctx context.Context, tx sqltx.Tx, node string, seqs []in
 	slices.Sort(there) // RETURNING promises no order
 	slices.Sort(behind)
 	return there, behind, nil
+}
+
+// Bury implements outbox.Queue.
+func (q *pgQueue) Bury(ctx context.Context, node string, dead []outbox.DeadRow) (int, error) {
+	if q.bury == "" {
+		return 0, errNotBuried
+	}
+	size := len(dead)
+	seqs, names, sources, types := newArray(12*size), newArray(39*size), newArray(24*size), newArray(24*size)
+	reasons, errs, nodes, attempts := newArray(12*size), newArray(64*size), newArray(24*size), newArray(3*size)
+	messages := make([]byte, 0, 16*size)
+	for i := range dead {
+		d := &dead[i]
+		m := messageOf(d)
+		messages = append(messages, m[:]...)
+		seqs.int(d.Seq)
+		names.text(plain(d.ID))
+		sources.text(plain(d.Source))
+		types.text(plain(d.Type))
+		reasons.text(plain(d.Reason))
+		errs.text(plain(d.Error))
+		nodes.text(plain(d.Node))
+		attempts.int(int64(d.Attempts))
+	}
+	n := 0
+	err := q.db.EachRow(ctx, q.bury, []any{node, seqs.String(), messages, names.String(), sources.String(), types.String(), reasons.String(), errs.String(), nodes.String(), attempts.String()},
+		func(rows sqltx.Rows) error { return rows.Scan(&n) })
+	switch {
+	case err != nil:
+		return 0, failed("bury rows of "+q.name, err)
+	case n < 0:
+		return 0, outbox.ErrFenced
+	}
+	return n, nil
 }

@@ -2,8 +2,11 @@ package store
 
 import (
 	"context"
+	"errors"
 	"slices"
 
+	"github.com/sixfold-go/sixfold"
+	"github.com/sixfold-go/sixfold/inbox"
 	"github.com/sixfold-go/sixfold/outbox"
 	"github.com/sixfold-go/sixfold/sqltx"
 )
@@ -14,6 +17,7 @@ type liteQueue struct {
 	name                  string
 	local                 int64
 	read, move, del, node string
+	grave, bury           string
 }
 
 func newLiteQueue(l *lite, t outbox.Table) *liteQueue {
@@ -28,7 +32,10 @@ FROM (SELECT *, class = ?3 AND (?4 >> partition) & 1 AS mine FROM {{` + name + `
 SELECT ?3, seq, partition, attempts, id, class, topic, key, attrs, body, created_at, ?4 FROM {{` + name + `}} WHERE ` + which),
 		del: fill("DELETE FROM {{" + name + "}} WHERE " + which +
 			" RETURNING seq, EXISTS (SELECT 1 FROM {{line}} l WHERE l.consumer = class AND l.key = {{bare " + name + "}}.key)"),
-		node: fill("SELECT 1 FROM {{node}} WHERE id = ?1"),
+		node:  fill("SELECT 1 FROM {{node}} WHERE id = ?1"),
+		grave: fill("DELETE FROM {{outbox}} WHERE seq = ?1 RETURNING class, topic, key, attrs, body, created_at, body IS NULL"),
+		bury: fill(`INSERT INTO {{parked}} (state, relay, consumer, message, digest, id, source, type, topic, key, attrs, body, attempts, reason, error, node, first_at, last_at)
+VALUES (2, 1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)`),
 	}
 }
 
@@ -95,5 +102,52 @@ func exists(ctx context.Context, tx sqltx.Tx, q string, args ...any) (found bool
 		found = true
 		return nil
 	})
+	return found, err
+}
+
+// Bury implements outbox.Queue.
+func (q *liteQueue) Bury(ctx context.Context, node string, dead []outbox.DeadRow) (n int, err error) {
+	if q.local == 1 {
+		return 0, errNotBuried
+	}
+	err = q.db.InTx(ctx, func(tx sqltx.Tx) error {
+		if alive, err := exists(ctx, tx, q.node, node); err != nil || !alive {
+			return errors.Join(err, outbox.ErrFenced)
+		}
+		for i := range dead {
+			found, err := q.buryOne(ctx, tx, &dead[i])
+			if err != nil {
+				return failed("bury rows of "+q.name, err)
+			}
+			n += found
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+func (q *liteQueue) buryOne(ctx context.Context, tx sqltx.Tx, d *outbox.DeadRow) (int, error) {
+	var class, topic string
+	var key *string
+	var attrs, body []byte
+	var created int64
+	found, null := 0, false
+	err := tx.Each(ctx, q.grave, []any{d.Seq}, func(r sqltx.Rows) error {
+		found = 1
+		return r.Scan(&class, &topic, &key, &attrs, &body, &created, &null)
+	})
+	if err != nil || found == 0 {
+		return 0, err
+	}
+	rec := inbox.RecordOf(&sixfold.Envelope{Source: d.Source, ID: d.ID, Type: d.Type, Body: body})
+	var kept any
+	if !null {
+		kept = append([]byte{}, body...)
+	}
+	_, err = tx.Exec(ctx, q.bury, class, rec.Message[:], rec.Digest[:], plain(d.ID), plain(d.Source), plain(d.Type), topic, key, attrs, kept, d.Attempts,
+		plain(d.Reason), plain(d.Error), plain(d.Node), created, q.now())
 	return found, err
 }

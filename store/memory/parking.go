@@ -32,9 +32,7 @@ type parked struct {
 	consumer string
 	line     int64
 	dead     bool
-	relay    bool
-	seq      int64 // of its row, of a relay's
-	failures int
+	relay    bool // a row that no broker takes; consumer is its class
 }
 
 // maxDelay is the longest delay that is kept; a longer one ends then.

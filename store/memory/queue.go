@@ -2,10 +2,13 @@ package memory
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sort"
 	"strconv"
 
+	"github.com/sixfold-go/sixfold"
+	"github.com/sixfold-go/sixfold/inbox"
 	"github.com/sixfold-go/sixfold/outbox"
 	"github.com/sixfold-go/sixfold/sqltx"
 )
@@ -156,4 +159,42 @@ func (q queue) claim(ctx context.Context, tx *Tx, verb, node string, seqs []int6
 		return nil, nil, err
 	}
 	return there, behind, nil
+}
+
+// Bury implements outbox.Queue.
+func (q queue) Bury(ctx context.Context, node string, rows []outbox.DeadRow) (n int, err error) {
+	if q.table == outbox.ToLocal {
+		return 0, errors.New("memory: bury rows of local: their consumer parks them; bury rows on their way to a broker")
+	}
+	s := q.st
+	err = s.run(ctx, func(tx *Tx) error {
+		return tx.do(ctx, "bury", func() error {
+			cells := s.rows[q.table].cells
+			for i := range rows {
+				d := &rows[i]
+				if err := cells.free(ctx, tx, d.Seq); err != nil {
+					return err
+				}
+				r := cells.seen(tx, d.Seq)
+				if r == nil {
+					continue
+				}
+				cells.put(tx, d.Seq, nil)
+				rec := inbox.RecordOf(&sixfold.Envelope{Source: d.Source, ID: d.ID, Type: d.Type, Body: r.Body})
+				rec.Key = r.Key
+				s.parked.put(tx, s.draw(), &parked{consumer: r.Class, dead: true, relay: true, Item: inbox.Item{Record: rec, ID: d.ID, Source: d.Source, Type: d.Type,
+					Topic: r.Topic, Attrs: r.Attrs, Body: r.Body, Attempts: d.Attempts, Dead: true, Loose: true, Reason: d.Reason, Error: d.Error, Node: d.Node}})
+				n++
+			}
+			// Asked after the waiting, as in claim.
+			if s.nodes[node] == nil {
+				return outbox.ErrFenced
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
 }

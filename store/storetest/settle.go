@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/outbox"
 	"github.com/sixfold-go/sixfold/sqltx"
 )
@@ -104,6 +105,33 @@ var settleCases = []testCase{
 			}
 			return err
 		})
+	}},
+	{name: "BuriedOnce", run: func(s *suite) { // guarantees: R1, R6
+		n := s.node("")
+		all := s.put(outbox.ToBroker, rowsOf(3)...)
+		dead := func(seqs ...int64) (rows []outbox.DeadRow) {
+			for _, seq := range seqs {
+				rows = append(rows, outbox.DeadRow{Seq: seq, ID: "id", Type: "t", Source: "shop", Reason: "unroutable", Error: "no queue", Node: "host/1", Attempts: 5})
+			}
+			return rows
+		}
+		if got, err := s.queue().Bury(s.ctx(), sixfold.NewID(), dead(all[0])); !errors.Is(err, outbox.ErrFenced) || got != 0 {
+			s.Errorf("a node that is gone buried %d, %v", got, err)
+		}
+		for i, want := range []int{2, 0, 0} {
+			if got, err := s.queue().Bury(s.ctx(), n, [][]outbox.DeadRow{dead(all[2], all[0]), dead(all[0]), nil}[i]); err != nil || got != want {
+				s.Errorf("burial %d: %d, %v; %d were there", i+1, got, err, want)
+			}
+		}
+		if got := seqs(s.read(outbox.ToBroker, "")); !slices.Equal(got, all[1:2]) {
+			s.Errorf("left are %v, want %v", got, all[1:2])
+		}
+		if got := s.takeOver("", 9); len(got.Lines) != 0 || got.Next >= 0 {
+			s.Errorf("a dead row of a relay waits for a consumer: %+v", got)
+		}
+		if _, err := s.Outbox.Queue(outbox.ToLocal).Bury(s.ctx(), n, dead(1)); err == nil {
+			s.Error("a row for a local consumer was buried by a relay")
+		}
 	}},
 	{name: "TwoClaimsOfOneRow", twoWriters: true, run: func(s *suite) { // guarantees: I1
 		n := s.node("")

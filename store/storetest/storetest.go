@@ -42,7 +42,7 @@ func Run(t *testing.T, open func(t *testing.T) Opened) {
 		cases []testCase
 	}{{"Writer", writerCases}, {"Claims", claimCases}, {"Queue", queueCases}, {"Gaps", gapCases}, {"Settle", settleCases},
 		{"Leases", leaseCases}, {"Suspects", suspectCases}, {"Keeper", keeperCases}, {"Inbox", inboxCases}, {"Attempts", attemptCases},
-		{"Parking", parkingCases}} {
+		{"Parking", parkingCases}, {"ParkingRaces", parkingRaces}} {
 		t.Run(group.name, func(t *testing.T) {
 			for _, c := range group.cases {
 				t.Run(c.name, func(t *testing.T) {
