@@ -20,50 +20,44 @@ const (
 	orderedQueue = rabbitQueue + "-ordered"
 )
 
-// onRabbitMQ runs a case over quorum queues. The node is the case's own.
-func onRabbitMQ(run func(ctx context.Context, s *scope, b *broker) error, queues ...string) func(ctx context.Context, s *scope) error {
-	return func(ctx context.Context, s *scope) error {
-		b, err := s.newRabbitBroker(ctx, queues)
-		if err != nil {
-			return err
-		}
-		return run(ctx, s, b)
+// relayRabbitMQ drains rows that were committed before the relay starts, as relayDrain does. The node is the case's own.
+func relayRabbitMQ(ctx context.Context, s *scope) error {
+	b, _, err := s.newRabbitBroker(ctx)
+	if err != nil {
+		return err
 	}
-}
-
-// relayRabbitMQ drains rows that were committed before the relay starts, as relayDrain does.
-func relayRabbitMQ(ctx context.Context, s *scope, b *broker) error {
 	return s.relayBesideClient(ctx, b, goal{ratioAtLeast, 0.90, 0.95}, func(ctx context.Context, t *tables, n int) error {
 		return t.fill(ctx, t.box, n, noKeys)
 	})
 }
 
 // newRabbitBroker connects the raw client.
-func (s *scope) newRabbitBroker(ctx context.Context, queues []string) (*broker, error) {
+func (s *scope) newRabbitBroker(ctx context.Context) (*broker, *rawRabbitMQ, error) {
 	node, err := servers.StartRabbitMQ(ctx, nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	s.atEnd(node.Close)
 	conn, err := amqp.Dial(node.URL())
 	if err != nil {
-		return nil, fmt.Errorf("connect to RabbitMQ: %w", err)
+		return nil, nil, fmt.Errorf("connect to RabbitMQ: %w", err)
 	}
 	s.atEnd(conn.Close)
-	c := &rawRabbitMQ{conn: conn, queues: queues, binding: cloudevents.AMQP()}
+	c := &rawRabbitMQ{conn: conn, queue: rabbitQueue, binding: cloudevents.AMQP()}
 	options := &rabbitmq.Options{Queue: func(_, _ string, q *rabbitmq.Queue) {
 		if q.SingleActive {
 			q.Name = orderedQueue
 		}
 	}}
-	return &broker{name: "rabbitmq", judged: true, fresh: c.fresh, publish: c.publish, receive: c.receive,
-		open: func(context.Context) (bus.Transport, error) { return rabbitmq.New(node.URL(), options) }}, nil
+	b := &broker{name: "rabbitmq", judged: true, fresh: c.fresh, publish: c.publish,
+		open: func(context.Context) (bus.Transport, error) { return rabbitmq.New(node.URL(), options) }}
+	return b, c, nil
 }
 
 // rawRabbitMQ is the raw client at its best.
 type rawRabbitMQ struct {
 	conn    *amqp.Connection
-	queues  []string
+	queue   string // that gets what is published
 	binding *cloudevents.Binding
 }
 
@@ -85,21 +79,21 @@ func (c *rawRabbitMQ) fresh(context.Context) error {
 		if err := ch.ExchangeDeclare(topic, "fanout", true, false, false, false, nil); err != nil {
 			return fmt.Errorf("declare the exchange: %w", err)
 		}
-		for _, q := range c.queues {
+		for _, q := range []string{rabbitQueue, orderedQueue} {
 			if _, err := ch.QueueDelete(q, false, false, false); err != nil {
 				return fmt.Errorf("delete the queue: %w", err)
 			}
-			args := amqp.Table{"x-queue-type": "quorum", "x-delivery-limit": int64(1_000_000)}
-			if q == orderedQueue {
-				args["x-single-active-consumer"] = true
-			}
-			_, err := ch.QueueDeclare(q, true, false, false, false, args)
-			if err == nil {
-				err = ch.QueueBind(q, "#", topic, false, nil)
-			}
-			if err != nil {
-				return fmt.Errorf("declare the queue: %w", err)
-			}
+		}
+		args := amqp.Table{"x-queue-type": "quorum", "x-delivery-limit": int64(1_000_000)}
+		if c.queue == orderedQueue {
+			args["x-single-active-consumer"] = true
+		}
+		_, err := ch.QueueDeclare(c.queue, true, false, false, false, args)
+		if err == nil {
+			err = ch.QueueBind(c.queue, "#", topic, false, nil)
+		}
+		if err != nil {
+			return fmt.Errorf("declare the queue: %w", err)
 		}
 		return nil
 	})
@@ -161,13 +155,13 @@ func (c *rawRabbitMQ) publish(ctx context.Context, envs []*sixfold.Envelope) err
 }
 
 // receive takes n messages and acknowledges all up to the last of each batch.
-func (c *rawRabbitMQ) receive(ctx context.Context, n int) error {
+func (c *rawRabbitMQ) receive(ctx context.Context, n int, w *watch) error {
 	return c.on(func(ch *amqp.Channel) error {
 		const ackEvery = 100
 		if err := ch.Qos(2*batchSize, 0, false); err != nil {
 			return fmt.Errorf("prefetch: %w", err)
 		}
-		in, err := ch.ConsumeWithContext(ctx, rabbitQueue, "", false, false, false, false, nil)
+		in, err := ch.ConsumeWithContext(ctx, c.queue, "", false, false, false, false, nil)
 		if err != nil {
 			return fmt.Errorf("consume: %w", err)
 		}
@@ -181,6 +175,7 @@ func (c *rawRabbitMQ) receive(ctx context.Context, n int) error {
 					return fmt.Errorf("acknowledge: %w", err)
 				}
 			}
+			w.handled()
 		}
 		return nil
 	})
