@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"runtime"
 	"strconv"
 
 	"github.com/sixfold-go/sixfold"
@@ -99,6 +100,9 @@ func mediatorNotify(ctx context.Context, s *scope) error {
 // included, beside those of peer. Processor time is not what others do meanwhile, but for the caches that they share.
 func (s *scope) inProcess(ctx context.Context, ns, allocs goal, peer, sixfold func(i int) error) error {
 	n := pick(s.bench, 5_000_000, 10_000)
+	// The collector runs once for each doubling of the heap. Beside that of a service, not of a program of 4 MB.
+	heap := make([]byte, 64<<20)
+	defer runtime.KeepAlive(heap)
 	each := func(call func(i int) error) arm {
 		return func(context.Context) (float64, error) {
 			start := cpuTime()
