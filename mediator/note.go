@@ -27,7 +27,7 @@ func (p *publication[N]) notes() []note[N] {
 		notes = make([]note[N], n)
 	}
 	for i := range notes {
-		notes[i].publication = p
+		notes[i].publication, notes[i].through = p, p.of.listeners[i].through != nil
 	}
 	return notes
 }
@@ -37,7 +37,8 @@ func (p *publication[N]) notes() []note[N] {
 type note[N sixfold.Message] struct {
 	*publication[N]
 	pass.Pass
-	minted atomic.Pointer[sixfold.Info]
+	through bool // it has middleware
+	minted  atomic.Pointer[sixfold.Info]
 }
 
 // Deadline implements context.Context.
@@ -55,7 +56,9 @@ func (n *note[N]) Value(key any) any {
 	case inctx.Info:
 		return n.Info()
 	case inctx.Pass:
-		return &n.Pass
+		if n.through { // else somebody else's chain would take it
+			return &n.Pass
+		}
 	case inctx.Branch:
 		if n.apart {
 			return n

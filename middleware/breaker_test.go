@@ -162,7 +162,7 @@ func TestBreakerStaleAnswers(t *testing.T) {
 		answers[0] <- errDown // opens it
 		answers[1] <- nil     // does not close it
 		synctest.Wait()
-		if b.State().Phase != middleware.Open || results[1] != nil {
+		if s := b.State(); s.Phase != middleware.Open || s.Failures != 1 || s.Err != errDown || results[1] != nil {
 			t.Errorf("%+v, %v", b.State(), results[1])
 		}
 		probeAt := b.State().ProbeAt

@@ -6,17 +6,24 @@ import "sync/atomic"
 // A Chain is the identity of a composed chain.
 type Chain struct{ _ byte } // not empty: pointers to empty values may be equal
 
-// A Pass is one call's way through one chain. The zero value belongs to no chain yet. It is safe for concurrent use.
+// A Pass is one call's way through one chain. The zero value belongs to no chain yet; who makes one calls its chain before
+// anybody else can see it. After that it is safe for concurrent use.
 type Pass struct {
-	chain atomic.Pointer[Chain]
+	chain *Chain
 	at    atomic.Int32 // the one layer that may be entered now
 }
 
 // Take makes the pass one through c, unless it has a chain already.
-func (p *Pass) Take(c *Chain) bool { return p.chain.CompareAndSwap(nil, c) }
+func (p *Pass) Take(c *Chain) bool {
+	if p.chain != nil {
+		return false
+	}
+	p.chain = c
+	return true
+}
 
 // Through reports whether the pass is one through c.
-func (p *Pass) Through(c *Chain) bool { return p.chain.Load() == c }
+func (p *Pass) Through(c *Chain) bool { return p.chain == c }
 
 // Enter enters layer i, and reports false when it was entered before or is not the next one.
 func (p *Pass) Enter(i int32) bool { return p.at.CompareAndSwap(i, i+1) }
