@@ -107,15 +107,16 @@ func (d *DeadLetters) pick(ctx context.Context, tx sqltx.Tx, r *deadletter.Run, 
 	return ns, next, err
 }
 
-// lock locks the lines of ns, then their rows, and answers those rows that are still there, by number.
+// lock locks the lines of ns, in the order in which everybody locks them, then their rows, and answers those rows that are still
+// there, by number. Rows that a handler's transaction holds are left out.
 func (d *DeadLetters) lock(ctx context.Context, tx sqltx.Tx, ns []int64, whole bool) (rows []parkedRow, err error) {
 	q := d.sql()
 	forUpdate, ofRows := "", ""
 	if q.pg {
-		forUpdate, ofRows = " FOR UPDATE", " FOR UPDATE OF p"
+		forUpdate, ofRows = " FOR UPDATE", " FOR UPDATE OF p SKIP LOCKED"
 		mine := "SELECT p.line, p.consumer, p.key FROM {{parked}} p WHERE p.n " + q.list(ns)
 		err := q.each(ctx, tx, "SELECT l.id FROM {{line}} l WHERE l.id = ANY(ARRAY(WITH m AS MATERIALIZED ("+mine+") SELECT m.line FROM m WHERE m.line IS NOT NULL "+
-			"UNION SELECT k.id FROM {{line}} k JOIN m ON m.consumer = k.consumer AND m.key = k.key)) ORDER BY l.id"+forUpdate, func(sqltx.Rows) error { return nil })
+			"UNION SELECT k.id FROM {{line}} k JOIN m ON m.consumer = k.consumer AND m.key = k.key)) ORDER BY l.consumer, "+q.binary("l.key")+", l.id"+forUpdate, func(sqltx.Rows) error { return nil })
 		if err != nil {
 			return nil, err
 		}
@@ -162,41 +163,48 @@ func (d *DeadLetters) leave(ctx context.Context, tx sqltx.Tx, rows []parkedRow) 
 		return nil
 	}
 	ns := numbers(rows)
-	size := map[int64]int64{}
+	of := map[int64]bool{}
 	for i := range rows {
 		if rows[i].line != 0 {
-			size[rows[i].line]++
+			of[rows[i].line] = true
 		}
 	}
-	var lines, counts []int64
-	for id := range size {
+	var lines, opened []int64
+	for id := range of {
 		lines = append(lines, id)
 	}
 	slices.Sort(lines)
-	for _, id := range lines {
-		counts = append(counts, size[id])
-	}
-	// Those whose first message leaves; the others keep what they wait for.
-	var opened []int64
 	q := d.sql()
 	err := q.each(ctx, tx, "SELECT l.id FROM {{line}} l WHERE l.id "+q.list(lines)+" AND (SELECT min(h.n) FROM {{parked}} h WHERE h.line = l.id) "+q.list(ns), scanInts(&opened))
-	for _, sql := range []func(*letterSQL) string{
-		func(q *letterSQL) string { return "DELETE FROM {{parked}} WHERE n " + q.list(ns) },
-		func(q *letterSQL) string { return "DELETE FROM {{attempt}} WHERE n " + q.list(ns) },
-		func(q *letterSQL) string {
-			return "UPDATE {{line}} AS l SET size = l.size - u.b FROM " + q.pairs(lines, counts) + " WHERE l.id = u.a"
-		},
-		func(q *letterSQL) string { return "DELETE FROM {{line}} WHERE id " + q.list(lines) + " AND size <= 0" },
-		func(q *letterSQL) string {
-			return "UPDATE {{line}} AS l SET token = NULL, head = NULL, attempts = 0, due = CASE WHEN (SELECT h.state FROM {{parked}} h WHERE h.line = l.id ORDER BY h.n LIMIT 1) = 2 THEN " +
-				q.never() + " ELSE " + q.instant() + " END WHERE l.id " + q.list(opened)
-		},
-	} {
+	for _, sql := range []string{"DELETE FROM {{parked}} WHERE n ", "DELETE FROM {{attempt}} WHERE n "} {
 		if err == nil {
 			q := d.sql()
-			_, err = q.exec(ctx, tx, sql(q))
+			_, err = q.exec(ctx, tx, sql+q.list(ns))
 		}
 	}
+	if err == nil {
+		q := d.sql()
+		_, err = q.exec(ctx, tx, "DELETE FROM {{line}} WHERE id "+q.list(lines)+" AND NOT EXISTS (SELECT 1 FROM {{parked}} p WHERE p.line = {{line}}.id)")
+	}
+	if err == nil {
+		err = d.settleLines(ctx, tx, lines, opened, ns)
+	}
+	return err
+}
+
+// settleLines brings lines up to date in which messages were changed: one is blocked while a message of it is dead, and due when it
+// is not blocked any more or is in opened, those that begin otherwise than before. What was counted for one of ns
+// begins anew. A line that a consumer has in hand is left alone.
+func (d *DeadLetters) settleLines(ctx context.Context, tx sqltx.Tx, lines, opened, ns []int64) error {
+	if len(lines) == 0 {
+		return nil
+	}
+	q := d.sql()
+	changed := "coalesce(l.head " + q.list(ns) + ", FALSE)"
+	_, err := q.exec(ctx, tx, "UPDATE {{line}} AS l SET token = NULL, size = (SELECT count(*) FROM {{parked}} p WHERE p.line = l.id), "+
+		"attempts = CASE WHEN "+changed+" THEN 0 ELSE l.attempts END, head = CASE WHEN "+changed+" THEN NULL ELSE l.head END, "+
+		"due = CASE WHEN EXISTS (SELECT 1 FROM {{parked}} p WHERE p.line = l.id AND p.state = 2) THEN "+q.never()+" WHEN l.due = "+q.never()+" OR l.id "+q.list(opened)+" THEN "+q.instant()+" ELSE l.due END "+
+		"WHERE l.id "+q.list(lines)+" AND (l.token IS NULL OR l.due = "+q.never()+")")
 	return err
 }
 

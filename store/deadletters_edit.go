@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,7 +21,12 @@ func (d *DeadLetters) Edit(ctx context.Context, n int64, e deadletter.Edit) erro
 			return err
 		}
 		if len(rows) == 0 {
-			return deadletter.ErrNotFound
+			q := d.sql()
+			err := deadletter.ErrNotFound
+			if there, failed := exists(ctx, tx, q.s.names.fill(q.fill("SELECT 1 FROM {{parked}} WHERE n = ?1")), n); failed != nil || there {
+				err = cmp.Or(failed, deadletter.ErrClaimed) // a handler's transaction holds it
+			}
+			return err
 		}
 		p := &rows[0]
 		switch {

@@ -58,7 +58,7 @@ func (d *DeadLetters) Redrive(ctx context.Context, r deadletter.Run, after int64
 }
 
 // toLines puts messages of consumers back into the lines of their keys; one without a key gets a line of its own. A line that
-// began with one of them, or begins with one now, is due.
+// was blocked by one of them, or begins with one now, is due, unless another dead letter blocks it.
 func (d *DeadLetters) toLines(ctx context.Context, tx sqltx.Tx, rows []parkedRow, step *deadletter.Step) ([]auditEntry, error) {
 	if len(rows) == 0 {
 		return nil, nil
@@ -70,15 +70,11 @@ func (d *DeadLetters) toLines(ctx context.Context, tx sqltx.Tx, rows []parkedRow
 	for _, sql := range []func(q *letterSQL) string{
 		func(q *letterSQL) string {
 			return "INSERT INTO {{line}} AS l (consumer, key, due, size) SELECT p.consumer, p.key, " + q.instant() + ", count(*) FROM {{parked}} p WHERE p.n " + q.list(ns) +
-				" AND p.line IS NULL AND p.key IS NOT NULL GROUP BY p.consumer, p.key ORDER BY p.consumer, p.key ON CONFLICT (consumer, key) DO UPDATE SET size = l.size + excluded.size"
+				" AND p.line IS NULL AND p.key IS NOT NULL GROUP BY p.consumer, p.key ORDER BY p.consumer, " + q.binary("p.key") + " ON CONFLICT (consumer, key) DO UPDATE SET size = l.size + excluded.size"
 		},
 		func(q *letterSQL) string {
 			return "UPDATE {{parked}} AS p SET state = 1, attempts = 0, epoch = p.epoch + 1, reason = '', " +
 				"line = coalesce(p.line, (SELECT l.id FROM {{line}} l WHERE l.consumer = p.consumer AND l.key = p.key)) WHERE p.n " + q.list(ns)
-		},
-		func(q *letterSQL) string {
-			return "UPDATE {{line}} AS l SET due = " + q.instant() + ", token = NULL, head = NULL, attempts = 0 WHERE l.id " + q.among("SELECT p.line FROM {{parked}} p WHERE p.n "+q.list(ns)) +
-				" AND (l.token IS NULL OR l.due = " + q.never() + ") AND (SELECT min(h.n) FROM {{parked}} h WHERE h.line = l.id) " + q.list(ns)
 		},
 		func(q *letterSQL) string {
 			return "UPDATE {{inbox}} AS b SET state = 2, at = " + q.instant() + " WHERE b.state = 3 AND EXISTS (SELECT 1 FROM {{parked}} p WHERE p.n " + q.list(ns) +
@@ -89,6 +85,19 @@ func (d *DeadLetters) toLines(ctx context.Context, tx sqltx.Tx, rows []parkedRow
 		if _, err := q.exec(ctx, tx, sql(q)); err != nil {
 			return nil, err
 		}
+	}
+	var lines, opened []int64
+	q := d.sql()
+	err := q.each(ctx, tx, "SELECT DISTINCT line FROM {{parked}} WHERE n "+q.list(ns), scanInts(&lines))
+	if err == nil {
+		q = d.sql()
+		err = q.each(ctx, tx, "SELECT l.id FROM {{line}} l WHERE l.id "+q.list(lines)+" AND (SELECT min(h.n) FROM {{parked}} h WHERE h.line = l.id) "+q.list(ns), scanInts(&opened))
+	}
+	if err == nil {
+		err = d.settleLines(ctx, tx, lines, opened, ns)
+	}
+	if err != nil {
+		return nil, err
 	}
 	entries := make([]auditEntry, len(rows))
 	for i := range rows {

@@ -80,6 +80,14 @@ func (q *letterSQL) instant() string {
 	return strconv.FormatInt(q.questions.now, 10)
 }
 
+// binary orders by bytes, as lines are locked.
+func (q *letterSQL) binary(column string) string {
+	if q.pg {
+		return column + ` COLLATE "C"`
+	}
+	return column
+}
+
 func (q *letterSQL) never() string {
 	if q.pg {
 		return "'infinity'::timestamptz"
@@ -148,7 +156,7 @@ func letterColumns(q *letterSQL, whole bool) string {
 	blocked := "coalesce(l.due = " + q.never() + ", FALSE)"
 	return "SELECT p.n, p.state, p.relay, p.consumer, p.id, p.source, p.type, p.topic, coalesce(p.key, ''), coalesce(p.damaged, ''), p.attempts, p.epoch, p.reason, p.error, p.node, " +
 		q.micros("p.first_at") + ", " + q.micros("p.last_at") + ", " + q.now(0) + ", " + q.size("p.body") + ", coalesce(l.id, 0), coalesce(l.size, 0), " +
-		"coalesce((SELECT min(h.n) FROM {{parked}} h WHERE h.line = l.id), 0), " + blocked + ", coalesce(l.token IS NOT NULL AND l.due > " + q.instant() + ", FALSE), " +
+		"coalesce(CASE WHEN " + blocked + " THEN (SELECT min(h.n) FROM {{parked}} h WHERE h.line = l.id AND h.state = 2) ELSE (SELECT min(h.n) FROM {{parked}} h WHERE h.line = l.id) END, 0), " + blocked + ", coalesce(l.token IS NOT NULL AND l.due > " + q.instant() + ", FALSE), " +
 		"CASE WHEN l.id IS NULL OR " + blocked + " THEN 0 ELSE " + q.micros("l.due") + " - " + q.now(0) + " END, " + attrs + ", " + body
 }
 
