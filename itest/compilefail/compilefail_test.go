@@ -1,4 +1,5 @@
-// Package compilefail shows that the usual mistakes with a transaction do not compile, and what the compiler says.
+// Package compilefail shows that the usual mistakes with a transaction or a mediator do not compile, and what the compiler
+// says.
 package compilefail
 
 import (
@@ -26,6 +27,11 @@ var says = map[string]string{
 	"native":      `cannot use tx (variable of interface type pgx.Tx) as sqltx.Tx value in argument to box.Publish`,
 	"nil":         `cannot use nil as sqltx.Tx value in argument to box.Publish`,
 	"none":        `not enough arguments in call to box.Publish`,
+	"medresult":   `cannot use id (variable of type string) as int value in return statement`,
+	"medevent":    `in call to mediator.Send, C (type placed) does not satisfy sixfold.Command[R] (missing method returns)`,
+	"medshape":    `type func(context.Context, create) error of h does not match inferred type func(ctx context.Context, c create) (R, error)`,
+	"medquery":    `in call to mediator.OnCommand, C (type create) does not satisfy sixfold.Command[R] (wrong type for method returns)`,
+	"medtx":       `type func(context.Context, pgx.Tx, placed) error of h does not match inferred type func(ctx context.Context, tx *sql.Tx, m M) error`,
 	"nomessage":   `struct{ID string} does not implement sixfold.Message (missing method MessageName)`,
 }
 
