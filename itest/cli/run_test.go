@@ -58,7 +58,7 @@ func (r *runner) run(args ...string) result {
 }
 
 // variables are those that the command reads, itself or through a library.
-var variables = []string{"SIXFOLD_DSN", "SIXFOLD_BROKER", "PGPASSWORD", "PGOPTIONS", "HOME"}
+var variables = []string{"SIXFOLD_DSN", "SIXFOLD_BROKER", "PGPASSWORD", "PGOPTIONS", "HOME", "COLUMNS"}
 
 // here runs the command in this process, in a directory and with variables of its own; the last value of one counts.
 func here(dir string, env, args []string) (r result, err error) {

@@ -75,6 +75,7 @@ Exit codes: 0 done, 1 failed, 2 used wrongly, 3 cannot connect, 4 refused for sa
 	f.StringVar(&a.format, "format", "text", "text or json")
 	f.BoolVar(&a.insecure, "insecure", false, "allow connections without TLS to other hosts")
 	f.DurationVar(&a.timeout, "timeout", 10*time.Second, "how long connecting may take")
+	a.foldHelp(root)
 	return root
 }
 
@@ -123,7 +124,7 @@ func (a *app) warn(text string) {
 		fmt.Fprintf(a.err, "%s\n", line)
 		return
 	}
-	fmt.Fprintln(a.err, "sixfold: warning:", text)
+	fmt.Fprintln(a.err, fold("sixfold: warning: "+text, a.columns()))
 }
 
 // end reports how the command ended.
@@ -141,9 +142,9 @@ func (a *app) end(err error) int {
 		_, _ = a.err.Write(b.Bytes())
 		return f.Code
 	}
-	fmt.Fprintln(a.err, "sixfold: "+f.Message)
+	fmt.Fprintln(a.err, foldAll("sixfold: "+f.Message, a.columns()))
 	if f.Hint != "" {
-		fmt.Fprintln(a.err, "  "+f.Hint)
+		fmt.Fprintln(a.err, foldAll("  "+f.Hint, a.columns()))
 	}
 	return f.Code
 }

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 )
 
@@ -36,7 +38,7 @@ shipping@orders, or a topic of dead letters; a queue with consumers is refused.`
 		if a.format == "json" {
 			return nil
 		}
-		return a.line("%d of %d messages. %s", len(list), total, b.peekCost())
+		return a.line("%s", fold(fmt.Sprintf("%d of %d messages. %s", len(list), total, b.peekCost()), a.columns()))
 	}
 	return c
 }

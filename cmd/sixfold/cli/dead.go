@@ -248,7 +248,7 @@ func (a *app) letters(list []deadletter.Letter, most int, state deadletter.State
 	if err := a.table(rows); err != nil || len(list) < most {
 		return err
 	}
-	return a.line("\nThere may be more: --after %d", list[len(list)-1].N)
+	return a.note(fmt.Sprintf("There may be more: --after %d", list[len(list)-1].N))
 }
 
 // cut shows at most n characters.

@@ -131,7 +131,7 @@ func (a *app) showLetter(d *deadletter.Detail, body bool) error {
 	if body {
 		text = bodyText(d.Body)
 	}
-	return a.table(append(lines, []string{"body", text}))
+	return a.pairs(append(lines, []string{"body", text}))
 }
 
 func ifSet(before, s, after string) string {

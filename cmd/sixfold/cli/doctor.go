@@ -103,13 +103,8 @@ func (a *app) diagnosis(found []store.Finding, unreachable *failure) error {
 		}
 	} else {
 		for _, f := range list {
-			if err := a.line("%-8s %-13s %s", f.State, f.Check, safe(f.Text)); err != nil {
+			if err := a.finding(f.State, f.Check, safe(f.Text), safe(f.Fix)); err != nil {
 				return err
-			}
-			if f.Fix != "" {
-				if err := a.line("%22s fix: %s", "", safe(f.Fix)); err != nil {
-					return err
-				}
 			}
 		}
 	}
@@ -118,6 +113,24 @@ func (a *app) diagnosis(found []store.Finding, unreachable *failure) error {
 		return unreachable
 	case count[store.Problem] > 0:
 		return failedWith(fmt.Sprintf("doctor found problems: %d, warnings: %d", count[store.Problem], count[store.Warning]), "each has its fix beside it")
+	}
+	return nil
+}
+
+// finding writes one for people: in columns, or one below the other where the terminal has no room for them.
+func (a *app) finding(state, check, text, fix string) error {
+	columns := a.columns()
+	heads, hang := []string{fmt.Sprintf("%-8s %-13s ", state, check), fmt.Sprintf("%22s fix: ", "")}, 23
+	if columns > 0 && columns < 60 {
+		heads, hang = []string{state + " " + check + "\n  ", "  fix: "}, 4
+	}
+	for i, text := range []string{text, fix} {
+		if text == "" {
+			continue
+		}
+		if err := a.line("%s", foldBehind(heads[i], text, columns, hang)); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -47,7 +47,7 @@ func (a *app) outboxList() *cobra.Command {
 		if err := a.table(rows); err != nil || len(list) < most {
 			return err
 		}
-		return a.line("\n%s", fmt.Sprintf("There may be more: --after %d", list[len(list)-1].Seq))
+		return a.note(fmt.Sprintf("There may be more: --after %d", list[len(list)-1].Seq))
 	}
 	return c
 }

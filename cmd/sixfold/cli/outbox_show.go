@@ -108,5 +108,5 @@ func (a *app) showRow(t outbox.Table, e *store.Entry, body bool) error {
 	if body {
 		text = bodyText(e.Body)
 	}
-	return a.table(append(lines, []string{"body", text}))
+	return a.pairs(append(lines, []string{"body", text}))
 }

@@ -106,7 +106,7 @@ func (a *app) printStats(all []shownStats) error {
 	if err := a.table(rows); err != nil || !sampled {
 		return err
 	}
-	return a.line("\nThe number of all rows is the database's estimate; --exact counts them.")
+	return a.note("The number of all rows is the database's estimate; --exact counts them.")
 }
 
 func className(class string) string {

@@ -55,10 +55,9 @@ func (a *app) json(v any) error {
 	return err
 }
 
-// table writes rows in columns; the first row is the heading.
+// table writes rows in columns; the first row is the heading. A table that is wider than the terminal is written row by row, a
+// line for each column.
 func (a *app) table(rows [][]string) error {
-	var b bytes.Buffer
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	for _, r := range rows {
 		for i := range r {
 			r[i] = safe(r[i])
@@ -66,10 +65,36 @@ func (a *app) table(rows [][]string) error {
 				r[i] = "-"
 			}
 		}
-		fmt.Fprintln(w, strings.Join(r, "\t"))
 	}
-	_ = w.Flush()
-	for line := range strings.Lines(b.String()) {
+	text := aligned(rows)
+	if columns := a.columns(); columns > 0 && widest(text) > columns {
+		text = listed(rows, columns)
+	}
+	return a.lines(text)
+}
+
+// pairs writes names with their values. Values stay whole, so that they can be copied.
+func (a *app) pairs(rows [][]string) error {
+	for _, r := range rows {
+		r[0], r[1] = safe(r[0]), safe(r[1])
+		if r[1] == "" {
+			r[1] = "-"
+		}
+	}
+	text := aligned(rows)
+	if columns := a.columns(); columns > 0 && widest(text) > columns {
+		var b strings.Builder
+		for _, r := range rows {
+			b.WriteString(r[0] + ": " + r[1] + "\n")
+		}
+		text = b.String()
+	}
+	return a.lines(text)
+}
+
+// lines writes a text without the spaces at the ends of its lines.
+func (a *app) lines(text string) error {
+	for line := range strings.Lines(text) {
 		if _, err := fmt.Fprintln(a.out, strings.TrimRight(line, " \n")); err != nil {
 			return err
 		}
@@ -77,11 +102,47 @@ func (a *app) table(rows [][]string) error {
 	return nil
 }
 
+// aligned is rows in columns.
+func aligned(rows [][]string) string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, r := range rows {
+		fmt.Fprintln(w, strings.Join(r, "\t"))
+	}
+	_ = w.Flush()
+	return b.String()
+}
+
+// listed is rows one below the other, each value behind its heading.
+func listed(rows [][]string, columns int) string {
+	var b strings.Builder
+	for i, r := range rows[1:] {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		for j, value := range r {
+			b.WriteString(fold(rows[0][j]+": "+value, columns) + "\n")
+		}
+	}
+	return b.String()
+}
+
+// widest is the length of the longest line.
+func widest(text string) (n int) {
+	for line := range strings.Lines(text) {
+		n = max(n, utf8.RuneCountInString(strings.TrimRight(line, " \n")))
+	}
+	return n
+}
+
 // line writes one line of text.
 func (a *app) line(format string, args ...any) error {
 	_, err := fmt.Fprintf(a.out, format+"\n", args...)
 	return err
 }
+
+// note writes a sentence for people, as narrow as the terminal.
+func (a *app) note(text string) error { return a.line("\n%s", fold(text, a.columns())) }
 
 // short is a duration as people read it.
 func short(d time.Duration) string {
