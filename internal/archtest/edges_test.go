@@ -23,7 +23,8 @@ var edges = []edge{
 	{"outbox", []string{".", "sqltx", "bus", "internal/..."}, "publishes in a transaction and relays to the contract of bus; it declares the store it needs"},
 	{"inbox", []string{".", "sqltx", "bus", "outbox", "internal/..."}, "wraps handlers of a consumer in a transaction; it declares the store it needs, and writes the attributes of a parked message as the outbox does"},
 	{"deadletter", []string{".", "internal/..."}, "what people do with parked messages; it declares the store it needs, and knows no consumer"},
-	{"store/...", []string{".", "sqltx", "bus", "outbox", "inbox", "deadletter", "store/...", "internal/..."}, "all SQL: satisfies the interfaces that outbox, inbox, deadletter and bus declare, and knows no transport"},
+	{"explain", []string{".", "deadletter", "internal/..."}, "says where a message is; it declares the store it needs, and asks nothing else"},
+	{"store/...", []string{".", "sqltx", "bus", "outbox", "inbox", "deadletter", "explain", "store/...", "internal/..."}, "all SQL: satisfies the interfaces that outbox, inbox, deadletter, explain and bus declare, and knows no transport"},
 	{"bus/bustest/...", []string{".", "bus", "bus/bustest/...", "transport/memory", "internal/..."}, "the drivers' conformance suite; its broken drivers are built on the in-process one"},
 	{"transport/memory", []string{".", "cloudevents", "bus", "sqltx", "internal/..."}, "a driver: it satisfies bus and knows no store"},
 
@@ -33,7 +34,7 @@ var edges = []edge{
 	{"transport/nats/...", []string{".", "cloudevents", "bus", "sqltx", "transport/nats/...", "internal/..."}, "a driver: it satisfies bus and knows no store"},
 	{"transport/rabbitmq/...", []string{".", "cloudevents", "bus", "sqltx", "transport/rabbitmq/...", "internal/..."}, "a driver: it satisfies bus and knows no store"},
 	{"postgres/...", []string{".", "sqltx", "bus", "outbox", "inbox", "store/...", "postgres/...", "internal/..."}, "what only pgx can do for outbox and store; no broker is involved"},
-	{"cmd/sixfold/...", []string{".", "sqltx", "cloudevents", "bus", "outbox", "inbox", "deadletter", "store/...", "postgres", "transport/...", "examples/demo/...", "cmd/sixfold/..."}, "the command line: it links every driver, and no server"},
+	{"cmd/sixfold/...", []string{".", "sqltx", "cloudevents", "bus", "outbox", "inbox", "deadletter", "explain", "store/...", "postgres", "transport/...", "examples/demo/...", "cmd/sixfold/..."}, "the command line: it links every driver, and no server"},
 	{"itest/...", []string{"..."}, "tests on real servers: never imported by what users build"},
 	{"benchmarks/...", []string{"..."}, "a program: nobody imports it"},
 	{"examples/demo/...", []string{".", "sqltx", "cloudevents", "bus", "outbox", "inbox", "store/...", "transport/memory", "examples/demo/..."}, "the demo on the root module and SQLite only, since every driver linked costs a newcomer minutes of compiling"},

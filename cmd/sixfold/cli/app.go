@@ -54,7 +54,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 // root is the command with all others below it.
 func (a *app) root() *cobra.Command {
 	root := a.group("sixfold", "look after the outbox of Sixfold, its tables, and the topics of a broker",
-		a.demoCommand(), a.migrateCommand(), a.grantsCommand(), a.doctorCommand(), a.outboxCommand(), a.deadCommand(), a.parkedCommand(), a.busCommand(), a.versionCommand())
+		a.demoCommand(), a.migrateCommand(), a.grantsCommand(), a.doctorCommand(), a.outboxCommand(), a.deadCommand(), a.parkedCommand(), a.explainCommand(), a.busCommand(), a.versionCommand())
 	root.Long = `Look after the outbox of Sixfold, its tables, and the topics of a broker.
 
 The database is that of --dsn or SIXFOLD_DSN: postgres://user@host/database?sslmode=verify-full,

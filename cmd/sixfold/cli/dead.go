@@ -24,7 +24,6 @@ func (a *app) deadCommand() *cobra.Command {
 type choice struct {
 	f    deadletter.Filter
 	from string
-	all  bool
 	c    *cobra.Command
 }
 
