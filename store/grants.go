@@ -17,9 +17,11 @@ type Roles struct {
 	Migrator string
 	// Reader reads for statistics and lists. Empty: "sixfold_reader".
 	Reader string
+	// Operator redrives, edits, discards and releases what is parked, and reads what the reader does. Empty: "sixfold_operator".
+	Operator string
 }
 
-// A duty is one of the four things that a role is for.
+// A duty is one of the five things that a role is for.
 type duty int
 
 const (
@@ -27,6 +29,7 @@ const (
 	relaying
 	migrating
 	reading
+	operating
 )
 
 // A grant is what one duty needs on one object.
@@ -69,6 +72,18 @@ var tableGrants = []grant{
 	{reading, "audit", "SELECT"},
 	{reading, "lease", "SELECT"},
 	{reading, "node", "SELECT"},
+
+	{operating, "schema_version", "SELECT"},
+	{operating, "outbox", "SELECT, INSERT"},
+	{operating, "local", "SELECT"},
+	{operating, "inbox", "SELECT, UPDATE"},
+	{operating, "delivered", "SELECT"},
+	{operating, "parked", "SELECT, UPDATE, DELETE"},
+	{operating, "line", "SELECT, INSERT, UPDATE, DELETE"},
+	{operating, "attempt", "SELECT, DELETE"},
+	{operating, "audit", "SELECT, INSERT"},
+	{operating, "lease", "SELECT"},
+	{operating, "node", "SELECT"},
 }
 
 // functionGrants are the functions that each duty runs. Their names are unique, so they need no types.
@@ -128,7 +143,7 @@ func (s *Store) GrantScript(r Roles) (string, error) {
 	b.WriteString("-- What the roles of Sixfold may do. For the owner of the tables, after each migration.\nBEGIN;\n")
 	fmt.Fprintf(&b, "REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA %s FROM PUBLIC;\n", schema)
 	fmt.Fprintf(&b, "GRANT USAGE, CREATE ON SCHEMA %s TO %s;\n", schema, quoteIdentifier(names[migrating]))
-	for _, d := range []duty{application, relaying, reading} {
+	for _, d := range []duty{application, relaying, reading, operating} {
 		fmt.Fprintf(&b, "\nGRANT USAGE ON SCHEMA %s TO %s;\n", schema, quoteIdentifier(names[d]))
 		for _, g := range tableGrants {
 			if g.duty == d {
@@ -146,7 +161,7 @@ func (s *Store) GrantScript(r Roles) (string, error) {
 }
 
 // roles answers the name for each duty.
-func (s *Store) roles(r Roles) (names [4]string, err error) {
+func (s *Store) roles(r Roles) (names [5]string, err error) {
 	if _, ok := s.dialect.(postgres); !ok {
 		return names, errors.New("store: grants: SQLite has no roles; protect the file with the rights of the file system")
 	}
@@ -155,6 +170,7 @@ func (s *Store) roles(r Roles) (names [4]string, err error) {
 	for d, n := range []struct{ option, given, fallback string }{
 		application: {"Application", r.Application, "sixfold_application"}, relaying: {"Relay", r.Relay, "sixfold_relay"},
 		migrating: {"Migrator", r.Migrator, "sixfold_migrator"}, reading: {"Reader", r.Reader, "sixfold_reader"},
+		operating: {"Operator", r.Operator, "sixfold_operator"},
 	} {
 		name := n.given
 		if name == "" {

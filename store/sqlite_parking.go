@@ -19,7 +19,8 @@ type liteParking struct {
 	enter, dead, grow, open, insert, attempt string // Park
 	claimable, content, begin, next, waiting string // Claim
 	rows, taken, remove, forget, handled     string // and Take
-	ours, failed, trim, entered, rest, end   string // Fail
+	ours, member, failed, trim               string // Fail
+	entered, rest, end                       string // and
 	back, keep                               string // Tend
 }
 
@@ -45,6 +46,7 @@ func newLiteParking(l *lite) *liteParking {
 		remove:  fill("DELETE FROM {{parked}} WHERE n = ?1"),
 		forget:  fill("DELETE FROM {{attempt}} WHERE n = ?1"),
 		handled: fill("UPDATE {{inbox}} SET state = 1, attempts = min(?3, 32767), at = ?4 WHERE consumer = ?1 AND message = ?2 AND state <> 1"),
+		member:  fill("SELECT 1 FROM {{parked}} WHERE n = ?1 AND line = ?2"),
 		ours:    fill("SELECT key IS NULL FROM {{line}} WHERE id = ?1 AND token = ?2"),
 		failed: fill("UPDATE {{parked}} SET attempts = ?2, error = ?3, reason = ?4, node = ?5, last_at = ?6, state = CASE WHEN ?7 THEN 2 ELSE 1 END, " +
 			"line = CASE WHEN ?8 THEN NULL ELSE line END WHERE n = ?1 RETURNING consumer, message"),
@@ -288,13 +290,19 @@ func (p *liteParking) fail(ctx context.Context, tx sqltx.Tx, f *inbox.Failed) er
 	if err != nil {
 		return err
 	}
-	if !ours || size == 0 || first != f.N {
+	there, err := exists(ctx, tx, p.member, f.N, f.Line)
+	if err != nil {
+		return err
+	}
+	if !ours || !there {
 		return inbox.ErrNotOurs
 	}
+	earlier := first != f.N // was redriven meanwhile
 	loose := f.Dead && (f.Loose || noKey)
+	dies := loose || f.Dead && !earlier
 	var consumer string
 	var message []byte
-	err = tx.Each(ctx, p.failed, []any{f.N, f.Attempts, plain(f.Error), plain(f.Reason), plain(f.Node), now, f.Dead, loose}, func(r sqltx.Rows) error { return r.Scan(&consumer, &message) })
+	err = tx.Each(ctx, p.failed, []any{f.N, f.Attempts, plain(f.Error), plain(f.Reason), plain(f.Node), now, dies, loose}, func(r sqltx.Rows) error { return r.Scan(&consumer, &message) })
 	if err == nil {
 		_, err = tx.Exec(ctx, p.attempt, f.N, f.Attempts, now, plain(f.Node), plain(f.Error))
 	}
@@ -302,7 +310,7 @@ func (p *liteParking) fail(ctx context.Context, tx sqltx.Tx, f *inbox.Failed) er
 		_, err = tx.Exec(ctx, p.trim, f.N)
 	}
 	if err == nil {
-		_, err = tx.Exec(ctx, p.entered, consumer, message, f.Dead, f.Attempts)
+		_, err = tx.Exec(ctx, p.entered, consumer, message, dies, f.Attempts)
 	}
 	if err != nil {
 		return err
@@ -314,7 +322,9 @@ func (p *liteParking) fail(ctx context.Context, tx sqltx.Tx, f *inbox.Failed) er
 		return err
 	case loose:
 		size, due = size-1, now
-	case f.Dead:
+	case earlier:
+		due = now
+	case dies:
 		due = never
 	}
 	_, err = tx.Exec(ctx, p.rest, f.Line, size, f.N, f.Attempts, due)

@@ -21,10 +21,11 @@ func (w *world) duties() map[string]struct {
 		jobs map[string]job
 	}
 	return map[string]duty{
-		"application": {w.roles.Application, map[string]job{"publish": publish, "record": record, "local": local}},
+		"application": {w.roles.Application, map[string]job{"publish": publish, "record": record, "park": park, "local": local}},
 		"relay":       {w.roles.Relay, map[string]job{"relay": relay}},
 		"migrator":    {w.roles.Migrator, map[string]job{"migrate": migrate}},
-		"reader":      {w.roles.Reader, map[string]job{"stats": stats}},
+		"reader":      {w.roles.Reader, map[string]job{"stats": stats, "letters": letters}},
+		"operator":    {w.roles.Operator, map[string]job{"stats": stats, "letters": letters, "operate": operate}},
 	}
 }
 
@@ -52,6 +53,12 @@ func TestNoRoleDoesAnothersWork(t *testing.T) {
 		"a reader publishes":        {w.roles.Reader, publish},
 		"a reader relays":           {w.roles.Reader, relay},
 		"a relay publishes":         {w.roles.Relay, publish},
+		"a relay parks":             {w.roles.Relay, park},
+		"a reader redrives":         {w.roles.Reader, operate},
+		"an application redrives":   {w.roles.Application, operate},
+		"an operator publishes":     {w.roles.Operator, publish},
+		"an operator handles":       {w.roles.Operator, local},
+		"an operator relays":        {w.roles.Operator, relay},
 		"a relay uses the inbox":    {w.roles.Relay, record},
 		"a relay handles":           {w.roles.Relay, local},
 		"an application relays":     {w.roles.Application, relay},

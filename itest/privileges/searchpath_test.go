@@ -11,7 +11,7 @@ import (
 // preferred over what has to convert.
 func (w *world) hostile() {
 	w.exec(`CREATE SCHEMA evil; CREATE FUNCTION evil.hijacked() RETURNS integer LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'hijacked'; END $$`)
-	for _, t := range []string{"outbox", "local", "published", "delivered", "inbox", "parked", "node", "lease", "schema_version"} {
+	for _, t := range []string{"outbox", "local", "published", "delivered", "inbox", "parked", "line", "attempt", "audit", "node", "lease", "schema_version"} {
 		w.exec("CREATE TABLE evil." + t + " (mine integer)")
 	}
 	for _, f := range []string{

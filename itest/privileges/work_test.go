@@ -27,7 +27,7 @@ func row(class, topic, key string) outbox.Row {
 
 // seed puts rows there as the superuser, and removes what an earlier run left.
 func (w *world) seed(ctx context.Context) error {
-	if _, err := w.owner.Exec(ctx, "TRUNCATE sixfold.outbox, sixfold.local, sixfold.published, sixfold.delivered, sixfold.inbox, sixfold.parked, sixfold.node, sixfold.lease"); err != nil {
+	if _, err := w.owner.Exec(ctx, "TRUNCATE sixfold.outbox, sixfold.local, sixfold.published, sixfold.delivered, sixfold.inbox, sixfold.parked, sixfold.line, sixfold.attempt, sixfold.audit, sixfold.node, sixfold.lease"); err != nil {
 		return err
 	}
 	return sqltx.PgxDB(w.owner).InTx(ctx, func(tx sqltx.Tx) error {
@@ -156,10 +156,8 @@ func read(ctx context.Context, st *store.Store, t outbox.Table, class string, cl
 	if n, err := o.Queue(t).Settle(ctx, node, []int64{rows[0].Seq, rows[1].Seq}); err != nil || n != 2 {
 		return errors.Join(err, check(n == 2, "settled %d rows", n))
 	}
-	if claim != nil {
-		if err := claim(node, []int64{rows[2].Seq}); err != nil {
-			return err
-		}
+	if err := claim(node, []int64{rows[2].Seq}); err != nil {
+		return err
 	}
 	if _, err := o.Keeper().Purge(ctx, 10); err != nil {
 		return err
@@ -178,7 +176,10 @@ func check(ok bool, format string, args ...any) error {
 }
 
 func relay(ctx context.Context, _ *world, _ *pgxpool.Pool, st *store.Store) error {
-	return read(ctx, st, outbox.ToBroker, "", nil)
+	return read(ctx, st, outbox.ToBroker, "", func(node string, seqs []int64) error {
+		n, err := st.Outbox().Queue(outbox.ToBroker).Bury(ctx, node, []outbox.DeadRow{{Seq: seqs[0], ID: "id", Type: "test.thing", Reason: "unroutable", Attempts: 1}})
+		return errors.Join(err, check(err != nil || n == 1, "buried %d rows", n))
+	})
 }
 
 func local(ctx context.Context, _ *world, p *pgxpool.Pool, st *store.Store) error {

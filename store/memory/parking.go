@@ -355,17 +355,22 @@ func (p parking) Fail(ctx context.Context, f inbox.Failed) error {
 				return err
 			}
 			ns := s.left(tx, f.Line)
-			if len(ns) == 0 || ns[0] != f.N {
+			if !slices.Contains(ns, f.N) {
 				return inbox.ErrNotOurs
 			}
+			earlier := ns[0] != f.N // was redriven meanwhile
 			l, r := *held, *s.parked.seen(tx, f.N)
 			loose := f.Dead && (f.Loose || l.key == "")
-			r.Attempts, r.Error, r.Reason, r.Node, r.dead = f.Attempts, f.Error, f.Reason, f.Node, f.Dead
+			dies := loose || f.Dead && !earlier
+			r.Attempts, r.Error, r.Reason, r.Node, r.dead = f.Attempts, f.Error, f.Reason, f.Node, dies
 			l.token, l.head, l.attempts, l.size = "", f.N, f.Attempts, len(ns)
-			l.due, l.blocked = s.clock().Add(delay(f.Delay)), f.Dead
+			l.due, l.blocked = s.clock().Add(delay(f.Delay)), dies
 			to := waiting
-			if f.Dead {
+			if dies {
 				to = dead
+			}
+			if earlier {
+				l.due = s.clock()
 			}
 			if loose {
 				r.line, l.blocked, l.due, l.size = 0, false, s.clock(), len(ns)-1

@@ -445,14 +445,28 @@ var parkingCases = []testCase{
 		if got := s.takeOver("c", 1); len(got.Lines) != 0 {
 			s.Error("who was taken over gave the line back")
 		}
-		if err := s.fail(l, func(f *inbox.Failed) { f.N = l.Rows[1].N }); !errors.Is(err, inbox.ErrNotOurs) {
-			s.Errorf("an attempt at the second message: %v", err)
-		}
 		s.done(l, 0)
 		if err := s.fail(l, nil); !errors.Is(err, inbox.ErrNotOurs) {
 			s.Errorf("an attempt at a message that was handled: %v", err)
 		}
 		s.want([]inbox.Verdict{s.verdict("c", 1), s.verdict("c", 2)}, inbox.Handled, inbox.Parked)
+	}},
+	{name: "AnEarlierOneCameBack", run: func(s *suite) { // guarantees: K2
+		s.park("c", failedLetter(1, "k"), letter(2, "k"), letter(3, "k"))
+		l := s.only(s.takeOver("c", 1)) // as if 1 was redriven while 2 was the first
+		s.must(s.fail(l, func(f *inbox.Failed) { f.N, f.Attempts, f.Dead = l.Rows[1].N, 7, true }))
+		s.want([]inbox.Verdict{s.verdict("c", 2)}, inbox.Parked)
+		l = s.only(s.takeOver("c", 1))
+		s.holds(l, 1, 2, 3)
+		if l.Attempts != 2 || l.Rows[1].Attempts != 7 {
+			s.Errorf("attempts %d and %d, want 2 and 7", l.Attempts, l.Rows[1].Attempts)
+		}
+		s.done(l, 0)
+		s.must(s.fail(l, func(f *inbox.Failed) { f.N, f.Attempts, f.Dead = l.Rows[1].N, 8, true }))
+		s.want([]inbox.Verdict{s.verdict("c", 2), s.verdict("c", 3)}, inbox.Dead, inbox.Parked)
+		if got := s.takeOver("c", 1); len(got.Lines) != 0 {
+			s.Errorf("its key is held: %+v", got)
+		}
 	}},
 	{name: "LineIsBounded", run: func(s *suite) {
 		items := make([]inbox.Item, inbox.MaxLine)

@@ -442,7 +442,8 @@ $sixfold$;
 
 -- Enters messages as handled. ids holds 16 bytes of message and 16 of digest for each, in ascending order of message, so
 -- that two who enter the same ones wait for each other instead of deadlocking. Answers those that are not the first, by
--- index: 1 handled, 2 parked, 3 dead, 4 reused, 5 behind, 6 gone since (ask again).
+-- index: 1 handled, 2 parked, 3 dead, 4 reused, 5 behind, 6 gone since (ask again). Rows are looked up one by one where a join
+-- that was planned on empty tables would walk over all of a consumer's.
 CREATE FUNCTION {{inbox_record}}(of_consumer text, ids bytea, keys text[])
   RETURNS TABLE (i integer, verdict integer)
   LANGUAGE plpgsql VOLATILE
@@ -452,8 +453,9 @@ AS $sixfold$
 DECLARE
   n     integer := octet_length(ids) / 32;
   mine  bytea[];
-  more  bytea[];
+  held  text[] := '{}';
   waits bytea[] := '{}';
+  one   bytea;
 BEGIN
   WITH w AS (
     INSERT INTO {{inbox}} (consumer, message, digest, state)
@@ -463,22 +465,31 @@ BEGIN
 
   -- What was counted as an attempt and is not handled becomes ours.
   IF cardinality(mine) < n THEN
-    WITH w AS (
-      UPDATE {{inbox}} b SET state = 1, digest = u.digest, at = now()
-        FROM (SELECT substr(ids, g * 32 + 1, 16) AS message, substr(ids, g * 32 + 17, 16) AS digest FROM generate_series(0, n - 1) g
-          WHERE substr(ids, g * 32 + 1, 16) <> ALL(mine)) u
-        WHERE b.consumer = of_consumer AND b.message = u.message AND b.state = 0 RETURNING b.message)
-    SELECT coalesce(array_agg(w.message), '{}') INTO more FROM w;
-    mine := mine || more;
+    FOR g IN 0 .. n - 1 LOOP
+      one := substr(ids, g * 32 + 1, 16);
+      IF one <> ALL(mine) THEN
+        UPDATE {{inbox}} b SET state = 1, digest = substr(ids, g * 32 + 17, 16), at = now() WHERE b.consumer = of_consumer AND b.message = one AND b.state = 0;
+        IF FOUND THEN
+          mine := mine || one;
+        END IF;
+      END IF;
+    END LOOP;
   END IF;
 
   -- Lines are looked for after all waiting, by a statement that sees what was committed until now: while the first one of a
   -- key was being parked by somebody else, this waited for it, and the second one must not run.
-  IF keys IS NOT NULL AND EXISTS (SELECT 1 FROM {{line}} l WHERE l.consumer = of_consumer AND l.key = ANY(keys)) THEN
-    SELECT coalesce(array_agg(u.message), '{}') INTO waits
-      FROM (SELECT keys[g + 1] AS key, substr(ids, g * 32 + 1, 16) AS message FROM generate_series(0, n - 1) g) u
-      WHERE u.message = ANY(mine) AND EXISTS (SELECT 1 FROM {{line}} l WHERE l.consumer = of_consumer AND l.key = u.key);
-    UPDATE {{inbox}} b SET state = 2 WHERE b.consumer = of_consumer AND b.message = ANY(waits);
+  IF keys IS NOT NULL AND EXISTS (SELECT 1 FROM {{line}} l WHERE l.consumer = of_consumer) THEN
+    held := ARRAY(SELECT k.key FROM (SELECT DISTINCT v.key FROM unnest(keys) v(key)) k
+      CROSS JOIN LATERAL (SELECT 1 FROM {{line}} l WHERE l.consumer = of_consumer AND l.key = k.key LIMIT 1) h);
+  END IF;
+  IF held <> '{}' THEN
+    FOR g IN 0 .. n - 1 LOOP
+      one := substr(ids, g * 32 + 1, 16);
+      IF keys[g + 1] = ANY(held) AND one = ANY(mine) THEN
+        UPDATE {{inbox}} b SET state = 2 WHERE b.consumer = of_consumer AND b.message = one;
+        waits := waits || one;
+      END IF;
+    END LOOP;
   ELSIF cardinality(mine) = n THEN
     RETURN;
   END IF;
@@ -489,7 +500,7 @@ BEGIN
       WHEN b.state > 0 THEN b.state::integer
       ELSE 6 END
     FROM (SELECT g AS i, substr(ids, g * 32 + 1, 16) AS message, substr(ids, g * 32 + 17, 16) AS digest FROM generate_series(0, n - 1) g) u
-    LEFT JOIN {{inbox}} b ON b.consumer = of_consumer AND b.message = u.message
+    LEFT JOIN LATERAL (SELECT o.state, o.digest FROM {{inbox}} o WHERE o.consumer = of_consumer AND o.message = u.message LIMIT 1) b ON true
     WHERE u.message = ANY(waits) OR u.message <> ALL(mine) ORDER BY u.i;
 END
 $sixfold$;
@@ -510,8 +521,8 @@ AS $sixfold$
 #variable_conflict use_column
 DECLARE
   total   integer := cardinality(enter);
-  mine    bytea[] := '{}';
   fine    boolean[] := array_fill(true, ARRAY[total]);
+  i       integer;
   of_keys text[] := '{}';
   of_ids  bigint[] := '{}';
   fresh   boolean[] := '{}';
@@ -524,28 +535,19 @@ DECLARE
   dies    boolean;
   number  bigint;
 BEGIN
-  IF true = ANY(enter) THEN
-    -- What is removed between the statements, attempts that are forgotten for example, is asked again.
+  -- What is removed between the statements, attempts that are forgotten for example, is asked again.
+  FOR i IN SELECT u.i FROM generate_series(1, total) u(i) WHERE enter[u.i] ORDER BY substr(ids, u.i * 32 - 31, 16), u.i LOOP
     FOR again IN 1 .. 10 LOOP
-      WITH w AS (
-        INSERT INTO {{inbox}} (consumer, message, digest, state, attempts)
-          SELECT of_consumer, substr(ids, u.o * 32 + 1, 16), substr(ids, u.o * 32 + 17, 16), 2, least(counts[u.o + 1], 32767) FROM generate_series(0, total - 1) u(o)
-            WHERE enter[u.o + 1] AND substr(ids, u.o * 32 + 1, 16) <> ALL(mine) ORDER BY 2
-          ON CONFLICT (consumer, message) DO NOTHING RETURNING message),
-      v AS (SELECT array_agg(w.message) AS all_of FROM w) SELECT mine || coalesce(v.all_of, '{}') INTO mine FROM v;
-      WITH w AS (
-        UPDATE {{inbox}} b SET state = 2, digest = u.digest, attempts = u.count, at = now()
-          FROM (SELECT substr(ids, u.o * 32 + 1, 16) AS message, substr(ids, u.o * 32 + 17, 16) AS digest, least(counts[u.o + 1], 32767) AS count
-            FROM generate_series(0, total - 1) u(o) WHERE enter[u.o + 1]) u
-          WHERE b.consumer = of_consumer AND b.message = u.message AND b.state = 0 RETURNING b.message),
-      v AS (SELECT array_agg(w.message) AS all_of FROM w) SELECT mine || coalesce(v.all_of, '{}') INTO mine FROM v;
-      EXIT WHEN NOT EXISTS (SELECT 1 FROM generate_series(0, total - 1) u(o) WHERE enter[u.o + 1] AND substr(ids, u.o * 32 + 1, 16) <> ALL(mine)
-        AND NOT EXISTS (SELECT 1 FROM {{inbox}} b WHERE b.consumer = of_consumer AND b.message = substr(ids, u.o * 32 + 1, 16)));
+      INSERT INTO {{inbox}} (consumer, message, digest, state, attempts)
+        VALUES (of_consumer, substr(ids, i * 32 - 31, 16), substr(ids, i * 32 - 15, 16), 2, least(counts[i], 32767)) ON CONFLICT (consumer, message) DO NOTHING;
+      fine[i] := FOUND;
+      EXIT WHEN FOUND;
+      UPDATE {{inbox}} b SET state = 2, digest = substr(ids, i * 32 - 15, 16), attempts = least(counts[i], 32767), at = now()
+        WHERE b.consumer = of_consumer AND b.message = substr(ids, i * 32 - 31, 16) AND b.state = 0;
+      fine[i] := FOUND;
+      EXIT WHEN FOUND OR EXISTS (SELECT 1 FROM {{inbox}} b WHERE b.consumer = of_consumer AND b.message = substr(ids, i * 32 - 31, 16));
     END LOOP;
-    fine := ARRAY(SELECT NOT enter[u.o + 1] OR substr(ids, u.o * 32 + 1, 16) = ANY(mine)
-      AND NOT EXISTS (SELECT 1 FROM generate_series(0, u.o - 1) e(o) WHERE enter[e.o + 1] AND substr(ids, e.o * 32 + 1, 16) = substr(ids, u.o * 32 + 1, 16))
-      FROM generate_series(0, total - 1) u(o) ORDER BY u.o);
-  END IF;
+  END LOOP;
 
   -- The lines are locked in the order of their keys. One that is being removed is waited for, and made again.
   FOR g IN SELECT keys[u.i] AS key, count(*)::integer AS more FROM generate_series(1, total) u(i)
@@ -686,7 +688,8 @@ BEGIN
 END
 $sixfold$;
 
--- Puts down a failed attempt at the first message of a line and gives the line back. False: it is not ours.
+-- Puts down a failed attempt at the first message of a line and gives the line back. False: it is not ours. If an earlier message
+-- came to the line meanwhile, one that was redriven, it is due now, and what dies and holds its key does so in its turn.
 CREATE FUNCTION {{parked_fail}}(of_line bigint, by_token uuid, of_n bigint, count integer, delay bigint, dies boolean, loose boolean, why text, text_of text, by_node text)
   RETURNS boolean
   LANGUAGE plpgsql VOLATILE
@@ -694,19 +697,22 @@ CREATE FUNCTION {{parked_fail}}(of_line bigint, by_token uuid, of_n bigint, coun
 AS $sixfold$
 #variable_conflict use_column
 DECLARE
-  l record;
-  p record;
-  f record;
+  l       record;
+  p       record;
+  f       record;
+  earlier boolean;
 BEGIN
   SELECT d.key INTO l FROM {{line}} d WHERE d.id = of_line AND d.token = by_token FOR UPDATE;
   IF NOT FOUND THEN
     RETURN false;
   END IF;
   PERFORM 1 FROM {{parked}} q WHERE q.n = of_n AND q.line = of_line FOR UPDATE;
-  IF NOT FOUND OR EXISTS (SELECT 1 FROM {{parked}} q WHERE q.line = of_line AND q.n < of_n) THEN
+  IF NOT FOUND THEN
     RETURN false;
   END IF;
+  earlier := EXISTS (SELECT 1 FROM {{parked}} q WHERE q.line = of_line AND q.n < of_n);
   loose := dies AND (loose OR l.key IS NULL);
+  dies := dies AND (loose OR NOT earlier);
   UPDATE {{parked}} q SET attempts = count, error = text_of, reason = why, node = by_node, last_at = clock_timestamp(), state = CASE WHEN dies THEN 2 ELSE 1 END,
       line = CASE WHEN loose THEN NULL ELSE q.line END WHERE q.n = of_n RETURNING q.consumer, q.message INTO p;
   INSERT INTO {{attempt}} (n, attempt, node, error) VALUES (of_n, count, by_node, text_of);
@@ -718,7 +724,7 @@ BEGIN
     DELETE FROM {{line}} d WHERE d.id = of_line;
   ELSE
     UPDATE {{line}} d SET token = NULL, size = f.size, head = of_n, attempts = count,
-        due = CASE WHEN loose THEN clock_timestamp() WHEN dies THEN 'infinity' ELSE clock_timestamp() + delay::double precision * interval '1 microsecond' END
+        due = CASE WHEN loose OR earlier THEN clock_timestamp() WHEN dies THEN 'infinity' ELSE clock_timestamp() + delay::double precision * interval '1 microsecond' END
       WHERE d.id = of_line;
   END IF;
   RETURN true;
@@ -729,7 +735,7 @@ $sixfold$;
 -- example, is kept at the next call: waiting for it would hold up the others.
 CREATE FUNCTION {{parked_keep}}(ids bigint[], tokens uuid[], hold bigint) RETURNS SETOF bigint
   LANGUAGE plpgsql VOLATILE
-  SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
+  SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $sixfold$
 #variable_conflict use_column
 BEGIN
@@ -744,7 +750,7 @@ $sixfold$;
 -- without a line.
 CREATE FUNCTION {{parked_give_back}}(ids bigint[], tokens uuid[], delays bigint[]) RETURNS void
   LANGUAGE plpgsql VOLATILE
-  SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
+  SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $sixfold$
 #variable_conflict use_column
 DECLARE
@@ -771,7 +777,7 @@ $sixfold$;
 CREATE FUNCTION {{outbox_bury}}(by_node uuid, seqs bigint[], messages bytea, names text[], sources text[], types text[], reasons text[], errors text[], nodes text[], counts integer[])
   RETURNS integer
   LANGUAGE plpgsql VOLATILE
-  SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
+  SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $sixfold$
 #variable_conflict use_column
 DECLARE buried integer;
