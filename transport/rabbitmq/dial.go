@@ -90,7 +90,7 @@ func (t *Transport) dial(ctx context.Context, n node, role string) (*link, error
 			return nil, err
 		}
 	}
-	heard := &socket{Conn: conn}
+	heard := newSocket(conn)
 	c, err := amqp.Open(heard, t.config(n, role))
 	if err == nil && !end() {
 		err = context.Cause(inner)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/sixfold-go/sixfold/bus"
 )
@@ -19,9 +20,12 @@ type socket struct {
 	buf   []byte // of ahead
 
 	mu    sync.Mutex
-	first []byte // what the other side said first
-	err   error  // of the first Read that failed
+	first []byte        // what the other side said first
+	err   error         // of the first Read that failed
+	ended chan struct{} // closed with it
 }
+
+func newSocket(c net.Conn) *socket { return &socket{Conn: c, ended: make(chan struct{})} }
 
 // Read implements net.Conn, for one goroutine.
 func (s *socket) Read(p []byte) (int, error) {
@@ -48,10 +52,31 @@ func (s *socket) fill(p []byte) (int, error) {
 		if len(s.first) < 2 {
 			s.first = append(s.first, p[:min(n, 2)]...)
 		}
-		if s.err == nil {
+		if s.err == nil && err != nil {
 			s.err = err
+			close(s.ended)
 		}
 		s.mu.Unlock()
+	}
+	return n, err
+}
+
+// Write implements net.Conn. Who refuses us says why before the connection is reset: where nothing was heard yet, a failure
+// waits a moment until that is read, since the client closes the connection at once.
+func (s *socket) Write(p []byte) (int, error) {
+	n, err := s.Conn.Write(p)
+	if err != nil {
+		s.mu.Lock()
+		silent := len(s.first) == 0
+		s.mu.Unlock()
+		if silent {
+			t := time.NewTimer(time.Second)
+			defer t.Stop()
+			select {
+			case <-s.ended:
+			case <-t.C:
+			}
+		}
 	}
 	return n, err
 }

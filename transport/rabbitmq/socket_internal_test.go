@@ -7,6 +7,10 @@ import (
 	"net"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
+	"time"
+
+	"github.com/sixfold-go/sixfold/bus"
 )
 
 // oneWay is a connection of which only Read is used.
@@ -25,7 +29,7 @@ func TestASocketReadsAhead(t *testing.T) {
 	all := bytes.Repeat([]byte{1, 2, 3, 4, 5, 6, 7}, 30_000)
 	over := errors.New("reset")
 	conn := &oneWay{r: io.MultiReader(bytes.NewReader(all), iotest.ErrReader(over))}
-	s := &socket{Conn: conn}
+	s := newSocket(conn)
 	var got []byte
 	for p := make([]byte, 999); ; {
 		n, err := s.Read(p)
@@ -43,4 +47,25 @@ func TestASocketReadsAhead(t *testing.T) {
 	if most := len(all)/readAhead + 3; conn.reads > most {
 		t.Errorf("%d reads, at most %d are needed", conn.reads, most)
 	}
+}
+
+// resetConn is a connection that the other side refused and reset: why can be read for a while, writing fails at once.
+type resetConn struct{ net.Conn }
+
+func (resetConn) Read([]byte) (int, error) {
+	time.Sleep(10 * time.Millisecond) // of the bubble's clock
+	return 0, &net.OpError{Op: "remote error", Err: errors.New("tls: certificate required")}
+}
+
+func (resetConn) Write([]byte) (int, error) { return 0, errors.New("connection reset by peer") }
+
+func TestASocketHearsWhyItWasRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSocket(resetConn{})
+		go s.Read(make([]byte, 100))
+		_, err := s.Write([]byte("AMQP"))
+		if err = s.why(err); !errors.Is(err, bus.ErrRefused) {
+			t.Errorf("refused by the listener: %v", err)
+		}
+	})
 }
