@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"strconv"
 	"strings"
 	"testing"
@@ -148,6 +149,56 @@ func TestConnectionsThatAreClosed(t *testing.T) {
 	settle(t, src, again...)
 	mustSend(t, open(t, tr), messages(sub.Topics[0], "k/3")...)
 	settle(t, src, receive(t, src, 1)...)
+}
+
+// On an idle queue nothing new ends what comes again: a mark does, or, for who may not have a queue for it, a moment of silence.
+// guarantees: K2
+func TestWhatComesAgainOnAnIdleQueue(t *testing.T) {
+	for name, configure := range map[string]string{"with marks": ".*", "without": `^(?!amq\.gen)`} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			user := "idle-" + f.prefix
+			for _, args := range [][]string{{"add_user", user, "secret"}, {"set_permissions", user, configure, ".*", ".*"}} {
+				if err := f.server.Control(t.Context(), args...); err != nil {
+					t.Fatal(err)
+				}
+			}
+			u, err := url.Parse(f.url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			u.User = url.UserPassword(user, "secret")
+			sub := group(f.topic(), true)
+			tr := f.connect(t, u.String(), &rabbitmq.Options{Groups: []bus.Subscription{sub}})
+			mustSend(t, open(t, tr), messages(sub.Topics[0], "k/1", "k/2", "k/3")...)
+			src := subscribe(t, tr, sub)
+			for range 3 {
+				ds := receive(t, src, 3)
+				if got := strings.Join(bodies(ds), " "); got != "k/1 k/2 k/3" {
+					t.Fatalf("%s came", got)
+				}
+				if err := src.Close(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				src = subscribe(t, tr, sub)
+			}
+			ds := receive(t, src, 3)
+			settle(t, src, ds[1], ds[0], ds[2]) // behind the mark's number, which nobody acknowledges
+			mustSend(t, open(t, tr), messages(sub.Topics[0], "k/4")...)
+			if ds := receive(t, src, 1); string(ds[0].Body) != "k/4" || ds[0].Redelivered {
+				t.Errorf("%s came, redelivered %v", bodies(ds), ds[0].Redelivered)
+			} else {
+				settle(t, src, ds...)
+			}
+			if err := src.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			_, ch := f.raw(t)
+			if q, err := ch.QueueDeclarePassive("shipping@"+sub.Topics[0], true, false, false, false, nil); err != nil || q.Messages != 0 {
+				t.Errorf("%d messages are left: %v", q.Messages, err)
+			}
+		})
+	}
 }
 
 // A queue that is deleted under its consumers is made again, and so is its exchange.

@@ -7,8 +7,8 @@ import (
 
 const (
 	lookEvery = 10 * time.Millisecond
-	// settleTime is how long nothing arrives before a run counts as complete, once the queue has nothing more: what the
-	// node has sent passes through goroutines of the client's, which say nothing.
+	// settleTime is how long nothing arrives before a run counts as complete, once the queue has nothing more, where the user
+	// may not have the queue for a mark, which would prove it.
 	settleTime = 25 * time.Millisecond
 	// mostHold is how long nothing arrives before a run is handed out although the queue has more.
 	mostHold = 5 * time.Second
@@ -30,6 +30,24 @@ func (ses *session) look() (left bool) {
 		if err != nil {
 			ses.end(err)
 			return false
+		}
+		if !more && !ses.markless {
+			tag, err := ses.mark()
+			if err != nil {
+				ses.end(err)
+				return false
+			}
+			if tag > 0 {
+				ses.await(tag)
+				s.mu.Lock()
+				if s.ses == ses && len(f.run) > 0 {
+					f.settleRun()
+					s.ring()
+				}
+				s.mu.Unlock()
+				continue
+			}
+			ses.markless = true
 		}
 		quiet := settleTime
 		if more {

@@ -27,6 +27,9 @@ type session struct {
 	acking sync.Mutex // held while acknowledgements are chosen and written
 	ack    func(tag uint64, multiple bool) error
 
+	caught   chan struct{} // at most one token: what somebody waits for has come
+	markless bool          // the node refuses marks; only the goroutine's own
+
 	closes  chan *amqp.Error
 	cancels chan string
 	lost    chan struct{} // closed when the channel is over
@@ -36,6 +39,9 @@ type session struct {
 	// Guarded by the source's mu:
 	tags  tags
 	acked time.Time // when all up to the floor were acknowledged last
+	came  uint64    // arrivals
+	marks uint64    // tags that marks took
+	need  uint64    // arrivals for which somebody waits
 	all   []*held   // handed out or waiting; some may be settled
 }
 
@@ -119,7 +125,7 @@ func (s *source) connect(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	ses := &session{s: s, link: l, poke: make(chan struct{}, 1), closes: make(chan *amqp.Error, 1), cancels: make(chan string, len(s.queues)), lost: make(chan struct{})}
+	ses := &session{s: s, link: l, poke: make(chan struct{}, 1), caught: make(chan struct{}, 1), closes: make(chan *amqp.Error, 1), cancels: make(chan string, len(s.queues)), lost: make(chan struct{})}
 	ses.owned, ses.lose = context.WithCancel(context.Background())
 	ses.tags.first = 1
 	err = l.asking(ctx, func() error { return ses.open() })
@@ -218,6 +224,10 @@ func (ses *session) arrive(f *feed, in <-chan amqp.Delivery) {
 			ready = f.add(h) || ready
 		}
 		ses.remember(batch)
+		ses.came += uint64(len(batch))
+		if ses.need > 0 && ses.came >= ses.need {
+			signal(ses.caught)
+		}
 		if ready && s.held < s.max {
 			s.ring()
 		}
@@ -281,11 +291,7 @@ func (ses *session) serve(ctx context.Context) (closing context.Context) {
 				pay.within(owedEvery)
 			}
 		case err := <-ses.closes:
-			if err == nil {
-				ses.end(errors.New("the connection was closed"))
-			} else {
-				ses.end(err)
-			}
+			ses.broken(err)
 			return nil
 		case <-ses.cancels:
 			ses.end(fmt.Errorf("%w: a queue was deleted, or moved", bus.ErrUnavailable))
@@ -329,6 +335,15 @@ func (ses *session) end(why error) {
 	})
 }
 
+// broken says that the client has closed the channel.
+func (ses *session) broken(err *amqp.Error) {
+	if err == nil {
+		ses.end(errors.New("the connection was closed"))
+	} else {
+		ses.end(err)
+	}
+}
+
 // close gives the channel up, which gives back what is not acknowledged; in order if there is a context for it.
 func (ses *session) close(ctx context.Context) {
 	ses.end(nil)
@@ -346,9 +361,12 @@ func (ses *session) close(ctx context.Context) {
 	ses.wg.Wait()
 }
 
-func (ses *session) wake() {
+func (ses *session) wake() { signal(ses.poke) }
+
+// signal leaves a token, unless there is one.
+func signal(c chan struct{}) {
 	select {
-	case ses.poke <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }

@@ -6,7 +6,7 @@ type tagState uint8
 const (
 	open    tagState = iota // not settled, or not even arrived here
 	settled                 // the node does not know it yet
-	acked                   // alone, while an earlier one was open
+	acked                   // alone, while an earlier one was open; or nothing to acknowledge
 )
 
 // tags are the deliveries of one channel, which the node numbers from 1. All up to the floor, below the first that is open,
@@ -25,14 +25,20 @@ type ack struct {
 
 // settle notes one tag.
 func (t *tags) settle(tag uint64) {
-	if tag < t.first {
-		return
+	if tag >= t.first {
+		t.note(tag, settled)
+		t.owed++
 	}
+}
+
+// skip notes a tag that the node does not want to be acknowledged.
+func (t *tags) skip(tag uint64) { t.note(tag, acked) }
+
+func (t *tags) note(tag uint64, state tagState) {
 	for uint64(t.list.len()) <= tag-t.first {
 		t.list.push(open)
 	}
-	*t.list.at(int(tag - t.first)) = settled
-	t.owed++
+	*t.list.at(int(tag - t.first)) = state
 }
 
 // raise adds the acknowledgement of all up to the floor, if it has moved. A node takes an acknowledgement of several
