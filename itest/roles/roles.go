@@ -26,13 +26,14 @@ type Logins struct {
 	Application string // publishes and consumes
 	Relay       string // sends the outbox
 	Reader      string // looks at statistics
+	Operator    string // looks after parked messages
 	All         string // application, relay and reader: a process that does everything
 }
 
 // names are the logins with what each is a member of.
 var names = []struct{ login, of string }{
 	{"test_migrator", "sixfold_migrator"}, {"test_application", "sixfold_application"}, {"test_relay", "sixfold_relay"},
-	{"test_reader", "sixfold_reader"}, {"test_all", "sixfold_application, sixfold_relay, sixfold_reader"},
+	{"test_reader", "sixfold_reader"}, {"test_operator", "sixfold_operator"}, {"test_all", "sixfold_application, sixfold_relay, sixfold_reader"},
 }
 
 // On makes the roles on the server of dsn, a superuser's URL of an empty database, then the tables of a store with these
@@ -70,7 +71,7 @@ func logins(dsn string) (*Logins, error) {
 		return own.String()
 	}
 	return &Logins{Superuser: dsn, Migrator: as("test_migrator", "sixfold_migrator"), Application: as("test_application", ""), Relay: as("test_relay", ""),
-		Reader: as("test_reader", ""), All: as("test_all", "")}, nil
+		Reader: as("test_reader", ""), Operator: as("test_operator", ""), All: as("test_all", "")}, nil
 }
 
 // create makes the roles where they are missing.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/sixfold-go/sixfold/itest/roles"
 	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/sqltx"
 	"github.com/sixfold-go/sixfold/store"
@@ -15,24 +16,26 @@ import (
 )
 
 func TestPostgresThroughPgx(t *testing.T) {
-	p := pool(t, servers.Postgres(t).Database(t))
-	conformance(t, sqltx.PgxDB(p), p, store.Options{Schema: "case"})
+	o := store.Options{Schema: "case"}
+	as := roles.On(t, servers.Postgres(t).Database(t), &o)
+	conformance(t, as, sqltx.PgxDB(pool(t, as.All)), o)
 }
 
 func TestPostgresThroughDatabaseSQL(t *testing.T) {
-	dsn := servers.Postgres(t).Database(t)
-	conformance(t, sqltx.StdDB(std(t, dsn)), pool(t, dsn), store.Options{Schema: "Odd schema-Имя", Prefix: "select ", KeepDelivered: time.Hour})
+	o := store.Options{Schema: "Odd schema-Имя", Prefix: "select ", KeepDelivered: time.Hour}
+	as := roles.On(t, servers.Postgres(t).Database(t), &o)
+	conformance(t, as, sqltx.StdDB(std(t, as.All)), o)
 }
 
-// conformance runs the suite in one database, with a schema for each case.
-func conformance(t *testing.T, db sqltx.Runner, aside *pgxpool.Pool, opts store.Options) {
-	n, schema := 0, opts.Schema
+// conformance runs the suite in one database, with a schema for each case, with the grants of the roles and no others.
+func conformance(t *testing.T, as *roles.Logins, db sqltx.Runner, opts store.Options) {
+	n, schema, aside := 0, opts.Schema, pool(t, as.Superuser)
 	storetest.Run(t, func(t *testing.T) storetest.Opened {
 		n++
 		opts.Schema = fmt.Sprint(schema, " ", n)
+		must(t, as.Migrate(t.Context(), &opts))
 		st, err := store.Postgres(db, &opts)
 		must(t, err)
-		must(t, st.Migrate(t.Context()))
 		return storetest.Opened{Outbox: st.Outbox(), Inbox: st.Inbox(), DB: db, Keeps: opts.KeepDelivered > 0,
 			Blocked: func(ctx context.Context) error { return untilBlocked(ctx, aside) }}
 	})

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	_ "github.com/jackc/pgx/v5/stdlib"
 
+	"github.com/sixfold-go/sixfold/itest/roles"
 	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/sqltx"
 	"github.com/sixfold-go/sixfold/store"
@@ -37,7 +38,20 @@ func std(t testing.TB, dsn string) *sql.DB {
 	return db
 }
 
-// migrated is a store with its tables on a new PostgreSQL database.
+// granted is a store with its tables on a new PostgreSQL database. Its pool, the first one, has the grants of an application, a
+// relay and a reader and no others; the second is the superuser's.
+func granted(t testing.TB, opts *store.Options) (st *store.Store, p, super *pgxpool.Pool) {
+	t.Helper()
+	as := roles.On(t, servers.Postgres(t).Database(t), opts)
+	p, super = pool(t, as.All), pool(t, as.Superuser)
+	st, err := store.Postgres(sqltx.PgxDB(p), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st, p, super
+}
+
+// migrated is the same for tests of migrations: all is done by the owner of the tables.
 func migrated(t testing.TB, opts *store.Options) (*store.Store, *pgxpool.Pool) {
 	t.Helper()
 	p := pool(t, servers.Postgres(t).Database(t))

@@ -71,7 +71,7 @@ func TestWhatStandsInTheWayIsNamed(t *testing.T) {
 	}{
 		"view":             {"CREATE SCHEMA sixfold; CREATE VIEW sixfold.outbox AS SELECT 1", []string{`"sixfold"."outbox" is a view`, "rename"}},
 		"other columns":    {"CREATE SCHEMA sixfold; CREATE TABLE sixfold.outbox (seq bigint, partition int, mine text)", []string{"missing columns: ", `"attempts"`, `other columns: "mine"`}},
-		"half a migration": {"CREATE SCHEMA sixfold; CREATE TABLE sixfold.parked (consumer text, key text, message bytea, at timestamptz)", []string{"in part by hand", "drop"}},
+		"half a migration": {"CREATE SCHEMA sixfold; CREATE TABLE sixfold.published (claim text, id uuid, until timestamptz)", []string{"in part by hand", "drop"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := pool(t, servers.Postgres(t).Database(t))

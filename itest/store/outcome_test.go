@@ -3,6 +3,7 @@ package store
 import (
 	"testing"
 
+	"github.com/sixfold-go/sixfold/itest/roles"
 	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/outbox"
 	"github.com/sixfold-go/sixfold/sqltx"
@@ -15,10 +16,9 @@ func TestOutcomeIsNotBelievedAfterACrash(t *testing.T) { // guarantees: O3
 	server := servers.PrivatePostgres(t, nil)
 	dsn, err := server.CreateDatabase(t.Context(), t.Name())
 	must(t, err)
-	db := sqltx.PgxDB(pool(t, dsn))
+	db := sqltx.PgxDB(pool(t, roles.On(t, dsn, nil).Application))
 	st, err := store.Postgres(db, nil)
 	must(t, err)
-	must(t, st.Migrate(t.Context()))
 	var xact string
 	must(t, db.InTx(t.Context(), func(tx sqltx.Tx) (err error) {
 		_, xact, err = st.Outbox().Writer().Append(t.Context(), tx, outbox.ToBroker, []outbox.Row{row("k")}, true)

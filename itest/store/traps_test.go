@@ -134,20 +134,20 @@ func TestPlanGuard(t *testing.T) {
 
 // [CacheOneRequired]
 func TestCacheOneRequired(t *testing.T) {
-	st, p := migrated(t, nil)
+	st, _, super := granted(t, nil)
 	for _, c := range []struct{ alter, undo, want string }{
 		{"SET CACHE 20", "SET CACHE 1", "CACHE 20"},
 		{"SET INCREMENT -1 SET MINVALUE -1000 SET MAXVALUE 9223372036854775807", "SET INCREMENT 1", "upwards"},
 		{"SET CYCLE", "SET NO CYCLE", "upwards"},
 		{"DROP IDENTITY", "", "IDENTITY"},
 	} {
-		_, err := p.Exec(t.Context(), "ALTER TABLE sixfold.local ALTER COLUMN seq "+c.alter)
+		_, err := super.Exec(t.Context(), "ALTER TABLE sixfold.local ALTER COLUMN seq "+c.alter)
 		must(t, err)
 		if _, err := st.Outbox().Keeper().Check(t.Context()); !errors.Is(err, store.ErrSchema) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("after %s: %v", c.alter, err)
 		}
 		if c.undo != "" {
-			_, err = p.Exec(t.Context(), "ALTER TABLE sixfold.local ALTER COLUMN seq "+c.undo)
+			_, err = super.Exec(t.Context(), "ALTER TABLE sixfold.local ALTER COLUMN seq "+c.undo)
 			must(t, err)
 		}
 	}
@@ -156,13 +156,13 @@ func TestCacheOneRequired(t *testing.T) {
 // [RestoreLowerXid]: after a restore numbers begin again. Nothing may depend on a stored transaction id, and what was in
 // flight before must not remove new rows.
 func TestRestoreLowerXid(t *testing.T) { // guarantees: R3, R5
-	st, p := migrated(t, nil)
+	st, p, super := granted(t, nil)
 	db := sqltx.PgxDB(p)
 	stale, next := sixfold.NewID(), sixfold.NewID()
 	l := st.Outbox().Leases()
 	must(t, l.Join(t.Context(), "", stale, time.Hour))
 	put(t, st, db, row("a"), row("b"))
-	_, err := p.Exec(t.Context(), "DELETE FROM sixfold.outbox; ALTER TABLE sixfold.outbox ALTER COLUMN seq RESTART")
+	_, err := super.Exec(t.Context(), "DELETE FROM sixfold.outbox; ALTER TABLE sixfold.outbox ALTER COLUMN seq RESTART")
 	must(t, err)
 	put(t, st, db, row("c"), row("d"))
 	_, _, err = l.Beat(t.Context(), "", stale, time.Microsecond, 0)
@@ -183,7 +183,7 @@ func TestRestoreLowerXid(t *testing.T) { // guarantees: R3, R5
 
 // [PruneIsPolite]: processes that prune at once do not wait for each other, and no call does more than it was asked for.
 func TestPruneIsPolite(t *testing.T) { // guarantees: I5
-	st, p := migrated(t, &store.Options{KeepDelivered: time.Nanosecond})
+	st, p, _ := granted(t, &store.Options{KeepDelivered: time.Nanosecond})
 	must(t, pgx.BeginFunc(t.Context(), p, func(tx pgx.Tx) error {
 		for i := range 10 {
 			if _, err := st.Inbox().Record(t.Context(), sqltx.Pgx(tx), "c", []inbox.Record{{Message: [16]byte{byte(i)}}}); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/inbox"
+	"github.com/sixfold-go/sixfold/itest/roles"
 	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/outbox"
 	"github.com/sixfold-go/sixfold/sqltx"
@@ -27,11 +28,11 @@ func TestPublishFromPsql(t *testing.T) {
 		}
 		t.Skip("psql is not installed; install postgresql-client")
 	}
-	st, err := store.Postgres(sqltx.PgxDB(pool(t, dsn)), nil)
+	as := roles.On(t, dsn, nil)
+	st, err := store.Postgres(sqltx.PgxDB(pool(t, as.All)), nil)
 	must(t, err)
-	must(t, st.Migrate(t.Context()))
 	psql := func(q string) (string, error) {
-		out, err := exec.CommandContext(t.Context(), "psql", "-X", "-At", "-v", "ON_ERROR_STOP=1", "-d", dsn, "-c", q).CombinedOutput()
+		out, err := exec.CommandContext(t.Context(), "psql", "-X", "-At", "-v", "ON_ERROR_STOP=1", "-d", as.Application, "-c", q).CombinedOutput()
 		return strings.TrimSpace(string(out)), err
 	}
 	keys := []string{"", "a", "order-1", "ключ", "🔑", strings.Repeat("x", 255), `\`, "a''b"}
@@ -68,7 +69,7 @@ func TestPublishFromPsql(t *testing.T) {
 // A partition that does not exist, from a writer who computes it wrongly, belongs to somebody too: the row is read with
 // its number modulo 64, by one owner.
 func TestOddPartitionsHaveAnOwner(t *testing.T) { // guarantees: R1
-	st, p := migrated(t, nil)
+	st, p, super := granted(t, nil)
 	for _, odd := range []int{64, 100, -1, 32767, -32768} {
 		for _, table := range []outbox.Table{outbox.ToBroker, outbox.ToLocal} {
 			_, err := p.Exec(t.Context(), "INSERT INTO sixfold."+table.String()+" (partition, id, class, topic, attrs, body) VALUES ($1, gen_random_uuid(), 'c', '', '{\"type\":\"t\"}', '')", odd)
@@ -88,7 +89,7 @@ func TestOddPartitionsHaveAnOwner(t *testing.T) { // guarantees: R1
 			if len(owners) != 1 || owners[0] != int16(odd&63) {
 				t.Errorf("a row of partition %d in %s is owned as %v", odd, table, owners)
 			}
-			_, err = p.Exec(t.Context(), "TRUNCATE sixfold."+table.String())
+			_, err = super.Exec(t.Context(), "TRUNCATE sixfold."+table.String())
 			must(t, err)
 		}
 	}
@@ -97,10 +98,9 @@ func TestOddPartitionsHaveAnOwner(t *testing.T) { // guarantees: R1
 // A prepared transaction may still fill a gap, without a session, and after a restart under another name.
 func TestPreparedTransactionIsAWriter(t *testing.T) { // guarantees: R3
 	server := servers.PrivatePostgres(t, nil)
-	p := pool(t, server.Database(t))
+	p := pool(t, roles.On(t, server.Database(t), nil).All)
 	st, err := store.Postgres(sqltx.PgxDB(p), nil)
 	must(t, err)
-	must(t, st.Migrate(t.Context()))
 	_, err = p.Exec(t.Context(), "BEGIN; SELECT sixfold.publish('orders', 't', ''); PREPARE TRANSACTION 'one'")
 	must(t, err)
 	writers := func() []string {
@@ -131,12 +131,11 @@ func TestLostConnection(t *testing.T) { // guarantees: O3, I8
 		"database/sql": func(dsn string) sqltx.Runner { return sqltx.StdDB(std(t, dsn)) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			dsn := servers.Postgres(t).Database(t)
-			aside := pool(t, dsn)
-			db := db(dsn)
+			as := roles.On(t, servers.Postgres(t).Database(t), nil)
+			aside := pool(t, as.Superuser)
+			db := db(as.All)
 			st, err := store.Postgres(db, nil)
 			must(t, err)
-			must(t, st.Migrate(t.Context()))
 			var xact string
 			err = db.InTx(t.Context(), func(tx sqltx.Tx) (err error) {
 				_, xact, err = st.Outbox().Writer().Append(t.Context(), tx, outbox.ToBroker, []outbox.Row{row("k")}, true)
@@ -162,8 +161,8 @@ func TestLostConnection(t *testing.T) { // guarantees: O3, I8
 }
 
 func TestDatabasesOwnWord(t *testing.T) { // guarantees: O3, I8
-	st, p := migrated(t, nil)
-	_, err := p.Exec(t.Context(), "CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child (id int REFERENCES parent DEFERRABLE INITIALLY DEFERRED)")
+	st, p, super := granted(t, nil)
+	_, err := super.Exec(t.Context(), "CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child (id int REFERENCES parent DEFERRABLE INITIALLY DEFERRED)")
 	must(t, err)
 	err = pgx.BeginFunc(t.Context(), p, func(tx pgx.Tx) error {
 		_, err := tx.Exec(t.Context(), "INSERT INTO child VALUES (1)")
@@ -178,7 +177,7 @@ func TestDatabasesOwnWord(t *testing.T) { // guarantees: O3, I8
 	must(t, serial(a, "SELECT * FROM parent"))
 	_, err = p.Exec(t.Context(), "INSERT INTO parent VALUES (1)")
 	must(t, err)
-	_, err = p.Exec(t.Context(), "CREATE TABLE n (i int); INSERT INTO n VALUES (0)")
+	_, err = super.Exec(t.Context(), "CREATE TABLE n (i int); INSERT INTO n VALUES (0)")
 	must(t, err)
 	b, err := p.BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
 	must(t, err)
@@ -194,8 +193,8 @@ func TestDatabasesOwnWord(t *testing.T) { // guarantees: O3, I8
 
 // The next issue fills "parked"; what it holds back is asked for now.
 func TestParkedKeysHoldBack(t *testing.T) { // guarantees: K2
-	st, p := migrated(t, nil)
-	_, err := p.Exec(t.Context(), `INSERT INTO sixfold.parked (consumer, key, message) VALUES ('c', 'held', '\x01'), ('other', 'free', '\x01');
+	st, p, super := granted(t, nil)
+	_, err := super.Exec(t.Context(), `INSERT INTO sixfold.parked (consumer, key, message) VALUES ('c', 'held', '\x01'), ('other', 'free', '\x01');
 INSERT INTO sixfold.inbox (consumer, message, digest, state) VALUES ('c', '\x01000000000000000000000000000000', '\x01000000000000000000000000000000', 2), ('c', '\x02000000000000000000000000000000', '\x02000000000000000000000000000000', 3),
   ('c', '\x03000000000000000000000000000000', '\x03000000000000000000000000000000', 0)`)
 	must(t, err)
@@ -231,7 +230,7 @@ INSERT INTO sixfold.inbox (consumer, message, digest, state) VALUES ('c', '\x010
 }
 
 func TestArraysOfAnyText(t *testing.T) {
-	st, p := migrated(t, nil)
+	st, p, _ := granted(t, nil)
 	var long []outbox.Row
 	for i := range 200 { // every ASCII text of two awkward characters
 		odd := `"\{}, 'nN	`
@@ -249,7 +248,7 @@ func TestArraysOfAnyText(t *testing.T) {
 }
 
 func TestBadRowIsAnError(t *testing.T) {
-	st, p := migrated(t, nil)
+	st, p, _ := granted(t, nil)
 	bad := row("k")
 	bad.ID = "not a uuid"
 	err := pgx.BeginFunc(t.Context(), p, func(tx pgx.Tx) error {
