@@ -60,7 +60,7 @@ func (e *Envelope) Carry(l Local) { e.local = l }
 
 // Message is the value itself where the envelope never left the process (in a mediator), else nil.
 func (e *Envelope) Message() any {
-	if e.local == nil {
+	if e == nil || e.local == nil {
 		return nil
 	}
 	return e.local.Message()
