@@ -158,7 +158,7 @@ func redrive(ctx context.Context, s *scope) error {
 func (t *tables) park(ctx context.Context, lines, each int) error {
 	_, err := t.pool.Exec(ctx, fmt.Sprintf(`WITH l AS (INSERT INTO sixfold.line (consumer, key, due, size) SELECT '%[1]s', 'key' || g, now(), %[3]d FROM generate_series(1, %[2]d) g RETURNING id, key),
 p AS (INSERT INTO sixfold.parked (line, state, consumer, message, digest, id, source, type, topic, key, attrs, body, attempts)
-	SELECT l.id, 1, '%[1]s', substr(sha256((l.key || i)::bytea), 1, 16), substr(sha256((l.key || i)::bytea), 1, 16), gen_random_uuid()::text, 'bench', 'bench.orders.placed', '%[4]s', l.key,
+	SELECT l.id, 1, '%[1]s', substr(sha256((l.key || '/' || i)::bytea), 1, 16), substr(sha256((l.key || '/' || i)::bytea), 1, 16), gen_random_uuid()::text, 'bench', 'bench.orders.placed', '%[4]s', l.key,
 		'{"type":"bench.orders.placed"}'::bytea, ('{"number":"' || i || '","customer":"' || l.key || '","cents":1}')::bytea, 0
 	FROM generate_series(1, %[3]d) i CROSS JOIN l ORDER BY i RETURNING message, digest)
 INSERT INTO sixfold.inbox (consumer, message, digest, state) SELECT '%[1]s', message, digest, 2 FROM p`, group, lines, each, topic))

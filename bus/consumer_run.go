@@ -130,9 +130,7 @@ func (r *run) maintain(ctx context.Context) <-chan struct{} {
 func (r *run) drain(maintained <-chan struct{}) error {
 	r.c.enter(Draining)
 	close(r.stop)
-	if r.parker != nil {
-		close(r.parker.stop)
-	}
+	r.parker.halt()
 	limit, cancel := context.WithTimeout(context.WithoutCancel(r.handlers), r.c.o.DrainTimeout)
 	defer cancel()
 	r.settler.recall(limit)

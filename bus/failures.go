@@ -3,11 +3,10 @@ package bus
 import (
 	"context"
 	"fmt"
-	"os"
-	"strconv"
 	"time"
 
 	"github.com/sixfold-go/sixfold"
+	"github.com/sixfold-go/sixfold/internal/process"
 )
 
 // failures keeps what a handler could not handle. It is the seam between a consumer's lanes and where its failures live:
@@ -33,7 +32,7 @@ type obituary struct {
 // newFailures is the database where there is one, else dead topics.
 func newFailures(c *Consumer) failures {
 	if c.parking != nil {
-		return inParking{c.parking, nodeName()}
+		return inParking{c.parking, process.Name()}
 	}
 	f := &inTopics{}
 	if c.dead != nil {
@@ -76,15 +75,6 @@ func (f inParking) keep(ctx context.Context, d *Delivery, o obituary) error {
 }
 
 func (inParking) close(context.Context) error { return nil }
-
-// nodeName is the host and the process, for people.
-func nodeName() string {
-	host, err := os.Hostname()
-	if err != nil || host == "" {
-		host = "unknown"
-	}
-	return host + "/" + strconv.Itoa(os.Getpid())
-}
 
 // goesOn reports whether the key of a dead letter goes on without it: by policy, and where its handler could not have had an
 // effect that a later message builds on.

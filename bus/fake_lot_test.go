@@ -23,6 +23,7 @@ type lot struct {
 	down    error
 	slow    chan struct{} // Park waits for it, if it is there
 	claims  int
+	claimed chan struct{} // Claim waits for it when it has claimed something, if it is there
 }
 
 type lotLine struct {
@@ -121,7 +122,15 @@ func (l *lot) Admit(_ context.Context, _ string, d *bus.Delivery) (func(context.
 	return nil, true, nil
 }
 
-func (l *lot) Claim(_ context.Context, _ string, ask bus.ParkedAsk) (bus.ParkedWork, error) {
+func (l *lot) Claim(ctx context.Context, consumer string, ask bus.ParkedAsk) (bus.ParkedWork, error) {
+	work, err := l.claim(ask)
+	if l.claimed != nil && len(work.Lines) > 0 {
+		<-l.claimed
+	}
+	return work, err
+}
+
+func (l *lot) claim(ask bus.ParkedAsk) (bus.ParkedWork, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.claims++

@@ -31,9 +31,12 @@ type parker struct {
 	parking Parking
 	most    int           // lines in hand
 	wake    chan struct{} // at most one token
-	stop    chan struct{}
+	stop    chan struct{} // closed by halt
 	done    chan struct{}
 	waiting atomic.Int64 // messages in all lines, as last counted
+
+	handing sync.Mutex // held while lanes are given messages
+	halted  bool       // they take none any more
 
 	mu     sync.Mutex
 	claims map[*claim]struct{} // in hand
@@ -154,7 +157,9 @@ func (p *parker) crowded() bool { return p != nil && p.full.begun.Load() }
 
 // take hands the messages of a claimed line to their lane.
 func (p *parker) take(pl *ParkedLine, begun time.Time) {
-	if len(pl.Deliveries) == 0 {
+	p.handing.Lock()
+	defer p.handing.Unlock()
+	if len(pl.Deliveries) == 0 || p.halted {
 		p.mu.Lock()
 		p.back = append(p.back, &claim{p: pl, over: true})
 		p.mu.Unlock()
@@ -265,6 +270,17 @@ func (p *parker) expect(d time.Duration) {
 	if earlier {
 		token(p.wake)
 	}
+}
+
+// halt is called before the lanes are told to stop: what is claimed meanwhile goes back at once.
+func (p *parker) halt() {
+	if p == nil {
+		return
+	}
+	p.handing.Lock()
+	defer p.handing.Unlock()
+	p.halted = true
+	close(p.stop)
 }
 
 // finish gives the rest back while ctx lasts. No item runs any more.

@@ -190,6 +190,34 @@ func TestStopGivesParkedMessagesBack(t *testing.T) {
 	})
 }
 
+// Lines that are claimed while the consumer stops go back unhandled, at once. guarantees: R2
+func TestStopWhileClaiming(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, l := newFake(), newLot()
+		l.claimed = make(chan struct{})
+		l.lines["a"] = &lotLine{key: "a", ds: []*bus.Delivery{msg("a1", "a"), msg("a2", "a")}, due: time.Now()}
+		var got trace
+		c := f.consumer(t, &bus.Options{Inbox: l}, raw(func(_ context.Context, env *sixfold.Envelope) error {
+			got.add(env.ID)
+			return nil
+		}))
+		stop := start(t, c)
+		synctest.Wait()
+		ended := make(chan error, 1)
+		begin := time.Now()
+		go func() { ended <- stop() }()
+		synctest.Wait() // the lanes have ended
+		close(l.claimed)
+		if err := <-ended; err != nil || time.Since(begin) > time.Second {
+			t.Errorf("%v after %v", err, time.Since(begin))
+		}
+		got.want(t, "")
+		if ln := l.lines["a"]; ln.held || ln.attempts != 0 || len(ln.ds) != 2 {
+			t.Errorf("line: %+v", ln)
+		}
+	})
+}
+
 // Who takes a line over from a process that did not give it back runs its first message alone, and not at all when it was
 // begun as often as may be. [CrashOnLastAttempt] guarantees: I8
 func TestCrashOnLastAttempt(t *testing.T) {

@@ -3,24 +3,21 @@ package outbox
 import (
 	"context"
 	"errors"
-	"fmt"
-	"maps"
-	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/internal/process"
 )
 
-// deadLetter sends the rows that are due for another try to the dead topics of theirs, and settles those that arrive.
-// It runs between senders, so nothing is in flight. What is not taken there either stays blocked.
+// deadLetter parks, as dead letters, the rows that are due for another try, and goes on with their keys. It runs between
+// senders, so nothing is in flight. While the database is away they stay where they are.
 func (p *pump) deadLetter(ctx context.Context, n *tenure) error {
 	p.mu.Lock()
-	trials, rows := p.blocks.trials(), map[int64]FailedRow{}
+	trials, failed := p.blocks.trials(), map[int64]FailedRow{}
 	for _, f := range p.blocks.by {
-		rows[f.Seq] = *f
+		failed[f.Seq] = *f
 	}
 	p.mu.Unlock()
 	for _, seq := range trials {
@@ -29,67 +26,42 @@ func (p *pump) deadLetter(ctx context.Context, n *tenure) error {
 		if err != nil || len(found) == 0 || found[0].Seq != seq || found[0].Foreign || !n.valid() || ctx.Err() != nil {
 			continue // the ordinary way tries it once more
 		}
-		failed := rows[seq]
-		out := outRow{seq: seq, partition: found[0].Partition, out: dead(&found[0], failed)}
-		// As with every send, what has begun is waited for until the drain limit.
-		errs := p.sender.Send(p.hard, []bus.Outgoing{out.out}).Wait(p.hard)
-		if err = errBadPending; len(errs) == 1 {
-			err = errs[0]
-		}
-		if err != nil {
-			if p.notDead(out, failed, err) {
-				continue
-			}
-			return nil
-		}
-		p.mu.Lock()
-		p.doubt(out)
-		p.mu.Unlock()
-		b := backoff{log: p.log, what: "outbox relay cannot settle a dead letter"}
-		if !p.settle(p.hard, n, []int64{seq}, &b) {
+		f := failed[seq]
+		b := backoff{log: p.log, what: "outbox relay cannot park a dead letter"}
+		if !p.bury(ctx, n, deadRow(&found[0], f), &b) {
 			return nil
 		}
 		p.mu.Lock()
 		delete(p.doubtful, seq)
-		p.blocks.settled(outRow{seq: seq, out: bus.Outgoing{Envelope: &sixfold.Envelope{Key: failed.Key}}})
+		p.blocks.settled(outRow{seq: seq, out: bus.Outgoing{Envelope: &sixfold.Envelope{Key: f.Key}}})
 		p.mu.Unlock()
-		p.log.Warn("outbox relay: a message became a dead letter", "id", failed.ID, "topic", out.out.Topic, "type", failed.Type, "reason", failed.refusal)
+		p.log.Error("outbox relay: a message became a dead letter", "id", f.ID, "topic", f.Topic, "type", f.Type, "reason", f.refusal)
 	}
 	return nil
 }
 
-// notDead notes why a dead letter was not taken. A refusal keeps its key blocked for another while (true); an outage is
-// nobody's fault, and the relay begins again with it (false).
-func (p *pump) notDead(out outRow, failed FailedRow, err error) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !isPoison(err) {
-		p.down = err
-		p.doubt(out)
-		p.blocks.rest()
-		return false
+// bury parks a row, whatever it takes, until ctx ends or the node is lost (false).
+func (p *pump) bury(ctx context.Context, n *tenure, row DeadRow, b *backoff) bool {
+	for ctx.Err() == nil && !n.lost() {
+		_, err := p.reader.queue.Bury(ctx, n.node, []DeadRow{row})
+		switch {
+		case err == nil:
+			b.over()
+			return true
+		case errors.Is(err, ErrFenced):
+			n.fence()
+			return false
+		}
+		b.wait(ctx, err)
 	}
-	f := p.blocks.add(out, time.Now(), fmt.Errorf("%s; its dead letter: %w", failed.refusal, err))
-	f.refusal, f.code = failed.refusal, failed.code
-	return true
+	return false
 }
 
-// dead makes the dead letter of a row: what it holds, and why it is there.
-func dead(r *Row, f FailedRow) bus.Outgoing {
+// deadRow says why a row is dead.
+func deadRow(r *Row, f FailedRow) DeadRow {
 	env := &sixfold.Envelope{}
-	if _, err := fill(env, r); err != nil && env.Type == "" {
-		env.Type = "sixfold.unreadable"
-	}
-	env.Headers = maps.Clone(env.Headers)
-	if env.Headers == nil {
-		env.Headers = make(map[string]string, 4)
-	}
-	env.Headers[bus.DeadReason] = f.code
-	env.Headers[bus.DeadError] = clean(f.refusal)
-	env.Headers[bus.DeadAttempts] = strconv.Itoa(f.Attempts)
-	env.Headers[bus.DeadTopic] = r.Topic
-	env.Headers["sixfold-dead-from"] = "relay"
-	return bus.Outgoing{Topic: r.Topic + bus.DeadSuffix, Envelope: env}
+	_, _ = fill(env, r) // of an unreadable row, what can be read
+	return DeadRow{Seq: r.Seq, ID: r.ID, Type: env.Type, Source: env.Source, Reason: f.code, Error: clean(f.refusal), Node: process.Name(), Attempts: f.Attempts}
 }
 
 // codeOf names, as bus.DeadReason does, why a row is not taken.
@@ -105,7 +77,7 @@ func codeOf(err error) string {
 	return "undecodable"
 }
 
-// clean makes an error's text fit for a header.
+// clean makes an error's text one line that every database takes.
 func clean(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' || r == utf8.RuneError {
@@ -113,8 +85,8 @@ func clean(s string) string {
 		}
 		return r
 	}, s)
-	if len(s) > 1000 {
-		s = strings.ToValidUTF8(s[:1000], "")
+	if len(s) > 4<<10 {
+		s = strings.ToValidUTF8(s[:4<<10], "")
 	}
 	return s
 }

@@ -28,6 +28,7 @@ type FakeDB struct {
 	leases map[fakeLeaseKey]*fakeLease
 	claims map[string]time.Time // until when; zero: for ever
 	status map[string]Outcome
+	buried []DeadRow
 	calls  map[string]int
 	bells  [2]Bell
 
@@ -450,13 +451,29 @@ func (q fakeQueue) Settle(ctx context.Context, node string, seqs []int64) (n int
 	return n, err
 }
 
-// Bury forgets the rows, as Settle does.
-func (q fakeQueue) Bury(ctx context.Context, node string, dead []DeadRow) (int, error) {
-	seqs := make([]int64, len(dead))
-	for i := range dead {
-		seqs[i] = dead[i].Seq
-	}
-	return q.Settle(ctx, node, seqs)
+// Bury forgets the rows, as Settle does, and keeps what is said of them.
+func (q fakeQueue) Bury(ctx context.Context, node string, dead []DeadRow) (n int, err error) {
+	err = q.db.do(ctx, "bury", func() error {
+		if q.db.nodes[node] == nil {
+			return ErrFenced
+		}
+		for _, d := range dead {
+			if q.db.rows[q.t][d.Seq] != nil {
+				delete(q.db.rows[q.t], d.Seq)
+				q.db.buried = append(q.db.buried, d)
+				n++
+			}
+		}
+		return nil
+	})
+	return n, err
+}
+
+// Buried answers the rows that became dead letters.
+func (db *FakeDB) Buried() []DeadRow {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return slices.Clone(db.buried)
 }
 
 // Claim waits for another transaction that has claimed one of the rows, as a row lock makes it.

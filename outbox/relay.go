@@ -54,8 +54,8 @@ const (
 	// BlockKey keeps the row and what follows of its key in the outbox, tries again with growing delays, and shows it in
 	// Blocked. All other keys go on.
 	BlockKey Poison = iota
-	// DeadLetter sends the row to "<topic>.dead" and goes on with its key. While that topic does not take it either, the
-	// key is blocked.
+	// DeadLetter tries once more and then parks the row as a dead letter, beside those of consumers, and goes on with its key.
+	// Package deadletter lists it, and publishes it again.
 	DeadLetter
 )
 

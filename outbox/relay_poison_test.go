@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -172,26 +171,17 @@ func TestRelayDeadLetters(t *testing.T) {
 		x := r.start()
 		time.Sleep(10 * time.Second)
 		r.wantLeft("afterwards")
-		var topics, bodies []string
-		for _, taken := range r.broker.Taken() {
-			topics, bodies = append(topics, taken.Topic), append(bodies, string(taken.Body))
-			if taken.Topic != "t.dead" {
-				continue
-			}
-			h := taken.Headers
-			switch string(taken.Body) {
-			case "unreadable":
-				if h[bus.DeadReason] != "undecodable" || taken.Type != "sixfold.unreadable" || taken.Key != "u" {
-					t.Errorf("%+v %v", taken.Envelope, h)
-				}
-			default:
-				if h[bus.DeadReason] != "unroutable" || !strings.HasPrefix(h[bus.DeadError], "no such ") || h[bus.DeadTopic] != "t" || h[bus.DeadAttempts] != "1" || taken.Key != "k" {
-					t.Errorf("%+v %v", taken.Envelope, h)
-				}
+		r.wantBodies("afterwards", "0", "2", "3", "5")
+		var dead []string
+		for _, d := range r.db.Buried() {
+			dead = append(dead, fmt.Sprintf("%s %s %d %s", d.Type, d.Reason, d.Attempts, d.Error))
+			if d.Node == "" || d.ID == "" {
+				t.Errorf("%+v", d)
 			}
 		}
-		if want := []string{"0", "unreadable", "1", "2", "3", "4", "5"}; !slices.Equal(bodies, want) {
-			t.Errorf("the broker took %q on %q", bodies, topics)
+		slices.Sort(dead)
+		if len(dead) != 3 || !strings.HasPrefix(dead[0], " undecodable 1 ") || !strings.HasPrefix(dead[1], "test.t unroutable 1 no such ") || !strings.HasPrefix(dead[2], "test.t unroutable 1 no such ") {
+			t.Errorf("dead: %q", dead)
 		}
 		if b := x.Blocked(); len(b) != 0 {
 			t.Errorf("%+v", b)
@@ -200,63 +190,26 @@ func TestRelayDeadLetters(t *testing.T) {
 	})
 }
 
-// While the dead topic does not take it either, the key is blocked, and its reason does not grow. guarantees: R1
-func TestRelayDeadTopicRefusesToo(t *testing.T) {
+// While the database does not take the dead letter, the key waits, and nothing is sent or lost. guarantees: R1, R7
+func TestRelayCannotBury(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.opts.OnPoison = outbox.DeadLetter
-		r.broker.Judge(func(o bus.Outgoing) error {
-			if o.Key == "k" {
-				return bus.ErrRefused
+		r.refuse(bus.ErrRefused, "bad")
+		r.db.Fail(func(op string) error {
+			if op == "bury" {
+				return errors.New("no space")
 			}
 			return nil
-		})
+		}, nil)
 		r.put("k", "bad")
+		r.put("k", "behind")
 		x := r.start()
 		time.Sleep(time.Hour)
-		r.put("other", "fine")
-		time.Sleep(time.Second)
-		r.wantBodies("meanwhile", "fine")
-		b := x.Blocked()
-		if len(b) != 1 || b[0].Attempts < 50 || b[0].Reason != "the broker refused; its dead letter: the broker refused" {
-			t.Errorf("%+v", b)
-		}
-		r.broker.Judge(func(o bus.Outgoing) error {
-			if !strings.HasSuffix(o.Topic, ".dead") && o.Key == "k" {
-				return bus.ErrRefused
-			}
-			return nil
-		})
+		r.wantBodies("meanwhile")
+		r.db.Fail(nil, nil)
 		time.Sleep(2 * time.Minute)
 		r.wantLeft("afterwards")
-		x.mustStop()
-	})
-}
-
-// An outage while a dead letter is sent is none of the row's attempts. guarantees: R7 [OutageDeadLettersNothing]
-func TestRelayOutageDuringADeadLetter(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
-		r.opts.OnPoison = outbox.DeadLetter
-		var away atomic.Bool
-		away.Store(true)
-		r.broker.Judge(func(o bus.Outgoing) error {
-			switch {
-			case !strings.HasSuffix(o.Topic, ".dead"):
-				return bus.ErrRefused
-			case away.Load():
-				return bus.ErrUnavailable
-			}
-			return nil
-		})
-		r.put("k", "bad")
-		x := r.start()
-		time.Sleep(time.Hour)
-		if b := x.Blocked(); len(b) != 1 || b[0].Attempts != 1 {
-			t.Errorf("%+v", b)
-		}
-		away.Store(false)
-		time.Sleep(10 * time.Second)
-		r.wantLeft("afterwards")
-		r.wantBodies("afterwards", "bad")
+		r.wantBodies("afterwards", "behind")
 		x.mustStop()
 	})
 }

@@ -5,10 +5,12 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/deadletter"
 	"github.com/sixfold-go/sixfold/inbox"
 	"github.com/sixfold-go/sixfold/outbox"
 	"github.com/sixfold-go/sixfold/sqltx"
@@ -150,8 +152,9 @@ func Example_chain() {
 	// Output: charge 1999 for o-1 caused by another message: true
 }
 
-// The dead letters of a local consumer wait for a consumer of their own.
-func Example_localDead() {
+// A message that cannot be handled becomes a dead letter and holds its key. When the bug is mended it is sent again, and
+// what waited behind it follows.
+func Example_deadLetters() {
 	ctx, stop := patience()
 	defer stop()
 	db, st, sqlDB := openShop(ctx)
@@ -164,19 +167,58 @@ func Example_localDead() {
 	local, err := outbox.NewLocal(st.Outbox(), db, nil)
 	must(err)
 
-	shipping, err := bus.NewConsumer(local, bus.Subscription{Group: "shipping"}, nil,
+	var mended atomic.Bool
+	died, shipped := make(chan string, 1), make(chan string, 1)
+	shipping, err := bus.NewConsumer(local, bus.Subscription{Group: "shipping"},
+		&bus.Options{
+			Retry: sixfold.Retry{MaxAttempts: 2, MaxBackoff: time.Millisecond},
+			Hooks: bus.Hooks{Dead: func(d *bus.Delivery, reason string, err error) { died <- reason + ": " + err.Error() }},
+		},
 		inbox.On(in, func(ctx context.Context, tx *sql.Tx, m OrderPlaced) error {
-			return sixfold.Permanent(errors.New("there is no such order"))
-		}))
-	must(err)
-	morgue, err := bus.NewConsumer(local, bus.Subscription{Group: "shipping.dead"}, nil,
-		inbox.On(in, func(ctx context.Context, tx *sql.Tx, m OrderPlaced) error {
-			env := sixfold.InfoFrom(ctx).Envelope
-			fmt.Println(m.OrderID, env.Headers[bus.DeadReason], env.Headers[bus.DeadError])
-			stop() // the example ends here
+			if !mended.Load() {
+				return errors.New("no such country")
+			}
+			shipped <- m.OrderID
 			return nil
 		}))
 	must(err)
-	must(sixfold.Run(ctx, shipping, morgue))
-	// Output: o-1 permanent there is no such order
+	running, end := context.WithCancel(ctx)
+	ran := make(chan error, 1)
+	go func() { ran <- shipping.Run(running) }()
+	fmt.Println(<-died)
+
+	dead, err := deadletter.New(st.DeadLetters())
+	must(err)
+	letters, err := dead.List(ctx, deadletter.Filter{Consumer: "shipping"}, deadletter.Page{})
+	must(err)
+	fmt.Println(letters[0].Type, letters[0].Attempts, "attempts, holds its key:", letters[0].Line.Blocked)
+
+	mended.Store(true)
+	report, err := dead.Redrive(ctx, deadletter.Filter{Consumer: "shipping"}, deadletter.Options{Who: "ann", Reason: "countries are known now"})
+	must(err)
+	fmt.Println(report.Done, "sent again; shipped", <-shipped)
+	end()
+	must(<-ran)
+	// Output:
+	// attempts: no such country
+	// orders.placed 2 attempts, holds its key: true
+	// 1 sent again; shipped o-1
+}
+
+// A policy for a consumer, for an error, and for a route.
+func Example_retry() {
+	busy := errors.New("the bank is busy")
+	policy := sixfold.Retry{
+		MaxAttempts: 8,
+		MinBackoff:  200 * time.Millisecond,
+		MaxBackoff:  5 * time.Minute,
+		Classes:     []sixfold.RetryClass{sixfold.ErrorIs(busy, sixfold.Retry{MaxAttempts: 100, MinBackoff: time.Minute})},
+	}
+	opts := &bus.Options{Retry: policy}
+	route := sixfold.On(func(ctx context.Context, m OrderPlaced) error {
+		return sixfold.RetryAfter(36*time.Hour, errors.New("the carrier collects on Monday"))
+	}).Retrying(sixfold.Retry{MaxAttempts: 3, AfterDead: sixfold.GoOn})
+
+	fmt.Println(route.Retry.Or(opts.Retry).For(errors.New("any")).MaxAttempts, route.Retry.Or(opts.Retry).For(busy).MaxAttempts)
+	// Output: 3 100
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/deadletter"
 	"github.com/sixfold-go/sixfold/outbox"
 	"github.com/sixfold-go/sixfold/sqltx"
 	"github.com/sixfold-go/sixfold/store"
@@ -214,7 +215,7 @@ func Example_order() {
 	// zoe{"order_id":"o-3"}
 }
 
-// With DeadLetter a row that the broker does not take makes way for its key.
+// With DeadLetter a row that the broker does not take makes way for its key. It is kept beside the dead letters of consumers.
 func Example_deadLetter() {
 	ctx, stop := patience()
 	defer stop()
@@ -224,18 +225,27 @@ func Example_deadLetter() {
 	must(err)
 	must(placeOrder(ctx, sqlDB, box, "o-1"))
 
-	broker := memory.New(&memory.Options{Topics: []string{"orders.dead"}}) // and no "orders"
-	broker.Tap(func(topic string, env *sixfold.Envelope) {
-		fmt.Println(topic, env.Headers[bus.DeadReason], env.Headers[bus.DeadAttempts], env.Headers[bus.DeadTopic], env.Headers["sixfold-dead-from"])
-		stop()
-	})
+	broker := memory.New(&memory.Options{Topics: []string{"payments"}}) // and no "orders"
 	relay, err := outbox.NewRelay(st.Outbox(), broker, &outbox.RelayOptions{
 		OnPoison: outbox.DeadLetter,
 		Retry:    func(attempt int) time.Duration { return time.Millisecond },
 	})
 	must(err)
-	must(relay.Run(ctx))
-	// Output: orders.dead unroutable 1 orders relay
+	running, end := context.WithCancel(ctx)
+	ran := make(chan error, 1)
+	go func() { ran <- relay.Run(running) }()
+
+	dead, err := deadletter.New(st.DeadLetters())
+	must(err)
+	var letters []deadletter.Letter
+	for len(letters) == 0 {
+		letters, err = dead.List(ctx, deadletter.Filter{}, deadletter.Page{})
+		must(err)
+	}
+	end()
+	must(<-ran)
+	fmt.Println(letters[0].Topic, letters[0].Type, letters[0].Reason, "from the relay:", letters[0].Relay)
+	// Output: orders orders.placed unroutable from the relay: true
 }
 
 // Stats asks the table: a relay that does nothing sees nothing wrong.

@@ -224,7 +224,7 @@ func TestLocalHandlerOutlivesItsOwner(t *testing.T) {
 	}
 }
 
-// After its last attempt a local message is a dead letter, with its bytes and the reason, for who consumes "local.dead".
+// After its last attempt a local message is a dead letter, with its bytes and the reason, and its key waits behind it.
 // guarantees: I8, R1
 func TestLocalDeadLetter(t *testing.T) {
 	w := newWorld(t)
@@ -235,11 +235,14 @@ func TestLocalDeadLetter(t *testing.T) {
 		return handle(ctx, tx, m)
 	}))
 	w.publish(order{"k", "1"}, order{"k", "bad"}, order{"k", "2"})
-	w.settled()
-	if got := w.effects("local"); !slices.Equal(got, []string{"1", "2"}) {
+	w.poll("a dead letter, and one behind it", func() bool { return w.count("SELECT count(*) FROM sixfold.parked WHERE state = 2") == 1 && w.count("SELECT count(*) FROM sixfold.parked") == 2 })
+	if got := w.effects("local"); !slices.Equal(got, []string{"1"}) {
 		t.Errorf("%v", got)
 	}
-	if n := w.count("SELECT count(*) FROM sixfold.local WHERE class = 'local.dead' AND body = '{\"Key\":\"k\",\"Text\":\"bad\"}'::bytea"); n != 1 {
+	if n := w.count("SELECT count(*) FROM sixfold.parked WHERE state = 2 AND consumer = 'local' AND attempts = 2 AND error LIKE '%boom%' AND body = '{\"Key\":\"k\",\"Text\":\"bad\"}'::bytea"); n != 1 {
 		t.Errorf("%d dead letters", n)
+	}
+	if n := w.count("SELECT count(*) FROM sixfold.local"); n != 0 {
+		t.Errorf("%d rows are left", n)
 	}
 }

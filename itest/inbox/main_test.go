@@ -216,6 +216,7 @@ func (w *world) publish(ms ...order) {
 func (w *world) settled() {
 	w.Helper()
 	w.poll("everything is settled", func() bool {
-		return w.broker.Pending("orders") == 0 && w.count("SELECT count(*) FROM sixfold.local WHERE class = 'local'") == 0
+		return w.broker.Pending("orders") == 0 && w.count("SELECT count(*) FROM sixfold.local WHERE class = 'local'") == 0 &&
+			w.count("SELECT count(*) FROM sixfold.line WHERE due < 'infinity'") == 0
 	})
 }
