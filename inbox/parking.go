@@ -40,10 +40,12 @@ type Parking interface {
 	// makes it wait for that one's end.
 	Take(ctx context.Context, tx sqltx.Tx, ns []Ticket) ([]int64, error)
 	// Fail puts down that an attempt at the first message of a claimed line failed, and gives the line back. ErrNotOurs
-	// changes nothing.
+	// changes nothing. If an earlier message came to the line meanwhile, one that was redriven, that one is due now, and what
+	// is Dead without being Loose becomes so in its turn. The newest 50 attempts of a message are kept.
 	Fail(ctx context.Context, f Failed) error
 	// Tend keeps lines for another hold, counted from now, and gives others back; it answers those of keep that are still
-	// ours, in ascending order. What is given back is due after Return.Delay, and the attempt that Claim counted for its
+	// ours, in ascending order. A line that another transaction holds, one that parks behind it for example, is ours as long as
+	// nobody else has it, and is kept at the next call, so that no line waits for another. What is given back is due after Return.Delay, and the attempt that Claim counted for its
 	// first message is taken off again unless that message has left. A line without messages ends.
 	Tend(ctx context.Context, keep []Hold, hold time.Duration, back []Return) ([]int64, error)
 }
@@ -66,7 +68,8 @@ type Item struct {
 	Attempts int
 	Delay    time.Duration
 	// Dead: there is no other attempt. It keeps its key closed, as the first of its line, unless Loose; where its key has
-	// a line already it waits in it like any other and Dead is decided when its turn comes. Without a key it is Loose.
+	// a line already it waits in it like any other and Dead is decided when its turn comes. Without a key it is Loose. What is
+	// Loose is a dead letter at once and never in a line, so that nothing runs it: a reused id has to be.
 	Dead, Loose bool
 
 	// Reason of a dead letter, as bus.DeadReason has it; Error is the error with all that it wraps, one line of at most 4 kB without a
@@ -86,7 +89,8 @@ type Ask struct {
 // Claimed is the answer to an Ask.
 type Claimed struct {
 	Lines []Line
-	// Next is the time until another line is due, which may have passed; negative when there is none.
+	// Next is the time until another line is due, or the claim of somebody else ends; 0 when it has passed, negative when
+	// there is none.
 	Next time.Duration
 	// Waiting is the number of messages in all lines of the consumer, of those that are claimed or blocked too; -1 when
 	// not counted.
