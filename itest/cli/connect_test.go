@@ -238,3 +238,13 @@ func TestRefusedCommandsConnectToNobody(t *testing.T) {
 		t.Errorf("with --yes: code %d, %q, %d connections; is anybody asked at all?", got.code, got.all(), accepted.Load())
 	}
 }
+
+// With --insecure an unencrypted connection to another host is tried, and warned of.
+func TestInsecureWarns(t *testing.T) {
+	for variable, args := range map[string][]string{"SIXFOLD_DSN=postgres://u@nowhere.invalid/db": {"outbox", "stats"}, "SIXFOLD_BROKER=nats://nowhere.invalid": {"bus", "peek", "orders"}} {
+		got := newRunner(t, variable).run(append(args, "--insecure", "--timeout", "5s")...)
+		if got.code != 3 || !strings.Contains(got.err, "warning: the connection to nowhere.invalid") || !strings.Contains(got.err, "is not encrypted") {
+			t.Errorf("%s: code %d, %q", variable, got.code, got.all())
+		}
+	}
+}

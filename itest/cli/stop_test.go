@@ -65,6 +65,76 @@ func TestInterruptedPurgeSaysWhatWasDone(t *testing.T) {
 	}
 }
 
+// Ctrl-C while a migration waits: it ends at once, says so, and nothing is there.
+func TestInterruptedMigrationLeavesNothing(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("there are no signals")
+	}
+	dsn := servers.Postgres(t).Database(t)
+	r := newRunner(t, "SIXFOLD_DSN="+dsn)
+	pool, err := pgxpool.New(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	other, err := pool.Begin(t.Context()) // makes the schema too, and does not commit
+	if err == nil {
+		_, err = other.Exec(t.Context(), "CREATE SCHEMA sixfold")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, out, stderr := r.cmd(t.Context(), "migrate", "up")
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for waits := false; !waits; {
+		if err := pool.QueryRow(t.Context(), "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')").Scan(&waits); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if code := r.ended(c.Wait()); code != 1 || out.Len() > 0 || !strings.Contains(stderr.String(), "sixfold: interrupted\n  nothing more was done\n") {
+		t.Errorf("code %d, %q, %q", code, out, stderr)
+	}
+	if err := other.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var schemas int
+	if err := pool.QueryRow(t.Context(), "SELECT count(*) FROM pg_namespace WHERE nspname = 'sixfold'").Scan(&schemas); err != nil || schemas != 0 {
+		t.Errorf("%d schemas, %v", schemas, err)
+	}
+}
+
+// As `| head` does: who closes the pipe after the first line ends the command, which says nothing about it.
+func TestClosedPipeEndsTheCommandInSilence(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("there are no signals")
+	}
+	rows := crowdOnSQLite(t)
+	rows.add(1, 10_000)
+	for _, args := range [][]string{{"outbox", "list", "--limit", "10000"}, {"--format", "json", "outbox", "list", "--limit", "10000"}} {
+		c, _, stderr := rows.cmd(t.Context(), args...)
+		c.Stdout = nil
+		stdout, err := c.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(stdout, make([]byte, 10)); err != nil {
+			t.Fatal(err)
+		}
+		stdout.Close()
+		if code := rows.ended(c.Wait()); code == 0 || stderr.Len() > 0 {
+			t.Errorf("%v: code %d, %q; was all of it written, or is the end complained about?", args, code, stderr)
+		}
+	}
+}
+
 // Following shows what is sent from then on, once, and ends when it is interrupted.
 func TestTailFollows(t *testing.T) {
 	if runtime.GOOS == "windows" {
