@@ -235,7 +235,9 @@ func TestLocalDeadLetter(t *testing.T) {
 		return handle(ctx, tx, m)
 	}))
 	w.publish(order{"k", "1"}, order{"k", "bad"}, order{"k", "2"})
-	w.poll("a dead letter, and one behind it", func() bool { return w.count("SELECT count(*) FROM sixfold.parked WHERE state = 2") == 1 && w.count("SELECT count(*) FROM sixfold.parked") == 2 })
+	w.poll("a dead letter, and one behind it", func() bool {
+		return w.count("SELECT count(*) FROM sixfold.parked WHERE state = 2") == 1 && w.count("SELECT count(*) FROM sixfold.parked") == 2
+	})
 	if got := w.effects("local"); !slices.Equal(got, []string{"1"}) {
 		t.Errorf("%v", got)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
 	"github.com/sixfold-go/sixfold/inbox"
+	"github.com/sixfold-go/sixfold/itest/roles"
 	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/outbox"
 	"github.com/sixfold-go/sixfold/sqltx"
@@ -38,9 +39,11 @@ type note struct{ Text string }
 
 func (note) MessageName() string { return "test.note" }
 
-// world is a database with its tables, the table of effects, which has no constraint, an inbox and a broker.
+// world is a database with its tables, the table of effects, which has no constraint, an inbox and a broker. Consumers and
+// publishers have the grants of an application; the superuser only looks behind the curtain.
 type world struct {
 	*testing.T
+	super  *pgxpool.Pool
 	pool   *pgxpool.Pool
 	db     sqltx.DB[pgx.Tx]
 	st     *store.Store
@@ -51,21 +54,11 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	config, err := pgxpool.ParseConfig(servers.Postgres(t).Database(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	config.MaxConns = 40
-	w := &world{T: t}
-	if w.pool, err = pgxpool.NewWithConfig(t.Context(), config); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(w.pool.Close)
+	as := roles.On(t, servers.Postgres(t).Database(t), nil)
+	w := &world{T: t, super: connect(t, as.Superuser), pool: connect(t, as.Application)}
 	w.db = sqltx.PgxDB(w.pool)
+	var err error
 	if w.st, err = store.Postgres(w.db, nil); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.st.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if w.out, err = outbox.New(w.st.Outbox(), nil, outbox.ToConsumer("local", order{}), outbox.To("notes", note{})); err != nil {
@@ -80,16 +73,31 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
+func connect(t *testing.T, dsn string) *pgxpool.Pool {
+	t.Helper()
+	config, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.MaxConns = 40
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	return pool
+}
+
 func (w *world) exec(q string, args ...any) {
 	w.Helper()
-	if _, err := w.pool.Exec(w.Context(), q, args...); err != nil {
+	if _, err := w.super.Exec(w.Context(), q, args...); err != nil {
 		w.Fatal(err)
 	}
 }
 
 func (w *world) count(q string, args ...any) (n int) {
 	w.Helper()
-	if err := w.pool.QueryRow(w.Context(), q, args...).Scan(&n); err != nil {
+	if err := w.super.QueryRow(w.Context(), q, args...).Scan(&n); err != nil {
 		w.Fatal(err)
 	}
 	return n
@@ -98,7 +106,7 @@ func (w *world) count(q string, args ...any) (n int) {
 // effects are those of a consumer, in the order of their writing.
 func (w *world) effects(consumer string) (out []string) {
 	w.Helper()
-	rows, err := w.pool.Query(w.Context(), "SELECT text FROM effect WHERE consumer = $1 ORDER BY n", consumer)
+	rows, err := w.super.Query(w.Context(), "SELECT text FROM effect WHERE consumer = $1 ORDER BY n", consumer)
 	if err != nil {
 		w.Fatal(err)
 	}
