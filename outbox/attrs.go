@@ -68,6 +68,7 @@ func appendAttrs(b []byte, env *sixfold.Envelope, flags Flags) []byte {
 		b = append(b, '"')
 	}
 	attr("replyto", env.ReplyTo)
+	attr("sequence", env.Sequence) // of what a relay brought
 	if flags.MustReach {
 		b = append(b, `,"mustreach":true`...)
 	}
@@ -132,6 +133,7 @@ type jsonAttrs struct {
 	TraceState      string            `json:"tracestate"`
 	ExpiryTime      string            `json:"expirytime"`
 	ReplyTo         string            `json:"replyto"`
+	Sequence        string            `json:"sequence"`
 	MustReach       bool              `json:"mustreach"`
 	Relayed         bool              `json:"relayed"`
 	Epoch           int               `json:"epoch"`
@@ -173,7 +175,7 @@ func decodeAny(attrs []byte, env *sixfold.Envelope) (Flags, error) {
 	}
 	env.Type, env.Source, env.Subject = a.Type, a.Source, a.Subject
 	env.CausationID, env.TraceParent, env.TraceState = a.CausationID, a.TraceParent, a.TraceState
-	env.ReplyTo, env.Headers = a.ReplyTo, a.Headers
+	env.ReplyTo, env.Sequence, env.Headers = a.ReplyTo, a.Sequence, a.Headers
 	return Flags{a.MustReach, a.Relayed, max(0, a.Epoch)}, nil
 }
 
@@ -300,6 +302,8 @@ func setAttr(env *sixfold.Envelope, name, v string) bool {
 		env.TraceState = v
 	case "replyto":
 		env.ReplyTo = v
+	case "sequence":
+		env.Sequence = v
 	case "time", "expirytime":
 		at, err := time.Parse(time.RFC3339Nano, v)
 		if err != nil {

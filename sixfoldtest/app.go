@@ -13,6 +13,8 @@ import (
 type App struct {
 	// Outboxes of its databases.
 	Outboxes []*Recorder
+	// Inboxes of its databases.
+	Inboxes []*Inbox
 	// Brokers that it uses.
 	Brokers []*Broker
 	// Runs are its consumers and relays, in the order of sixfold.Run.

@@ -116,7 +116,7 @@ func TestNoTruckForTenMinutes(t *testing.T) {
 		if err := sixfoldtest.Quiet(t.Context(), app); err != nil {
 			t.Fatal(err)
 		}
-		dead := sixfoldtest.Dead[OrderPlaced](t, kit.Broker)
+		dead := sixfoldtest.Dead[OrderPlaced](t, kit.Inbox)
 		if len(dead) != 1 || time.Since(begun) < 20*time.Second {
 			t.Errorf("dead letters %v after %v", dead, time.Since(begun))
 		}

@@ -16,8 +16,8 @@ type Kit struct {
 	DB sqltx.DB[*memory.Tx]
 	// Outbox is the store's outbox, and remembers what was published. Give it to all who need an outbox.Store.
 	Outbox *Recorder
-	// Inbox is the store's inbox.
-	Inbox *memory.Inbox
+	// Inbox is the store's inbox, and knows what its consumers could not handle.
+	Inbox *Inbox
 	// Broker is a transport that remembers what it took.
 	Broker *Broker
 }
@@ -26,13 +26,13 @@ type Kit struct {
 // subscribes to them.
 func New(topics ...string) *Kit {
 	st := memory.New(nil)
-	return &Kit{Store: st, DB: st.DB(), Outbox: Record(st.Outbox()), Inbox: st.Inbox(), Broker: NewBroker(topics...)}
+	return &Kit{Store: st, DB: st.DB(), Outbox: Record(st.Outbox()), Inbox: &Inbox{st.Inbox()}, Broker: NewBroker(topics...)}
 }
 
 // Start is App.Start of the kit's database and broker with the program's consumers and relays.
 func (k *Kit) Start(t testing.TB, runs ...sixfold.Runnable) *App {
 	t.Helper()
-	app := &App{Outboxes: []*Recorder{k.Outbox}, Brokers: []*Broker{k.Broker}, Runs: runs}
+	app := &App{Outboxes: []*Recorder{k.Outbox}, Inboxes: []*Inbox{k.Inbox}, Brokers: []*Broker{k.Broker}, Runs: runs}
 	app.Start(t)
 	return app
 }

@@ -33,9 +33,9 @@ func (e *OpenError) Error() string {
 // Unwrap is the context's error.
 func (e *OpenError) Unwrap() error { return e.Err }
 
-// Quiet returns when everything that was published has been handled, or is dead: no row is left in the outbox, no
-// message at a broker, but dead letters. What handlers publish counts as well, and so does what waits for another
-// attempt; only what a consumer with bus.AckOnReceipt still has in hand does not.
+// Quiet returns when everything that was published has been handled, is dead, or waits behind a dead letter: no row is left
+// in the outbox, no message at a broker, nothing waits for another attempt. What handlers publish counts as well; only what
+// a consumer with bus.AckOnReceipt still has in hand does not.
 //
 // It answers an *OpenError when ctx ends before that, and another error when the app has stopped or a database cannot be
 // asked. It looks again every now and then, by the bubble's time in testing/synctest, and is late by a fiftieth of the
@@ -65,7 +65,7 @@ func Quiet(ctx context.Context, app *App) error {
 }
 
 // look answers what is open. A message is always in one of the places that it looks at: it is in the next one before it
-// leaves the last. Only what a handler publishes goes back, from a broker to an outbox that was looked at already: so the
+// leaves the last. Only what a handler publishes goes back, to an outbox that was looked at already: so the
 // outboxes are looked at once more, and nothing may have been written or sent meanwhile.
 func (a *App) look(ctx context.Context) (open []string, err error) {
 	before := a.moves()
@@ -79,6 +79,12 @@ func (a *App) look(ctx context.Context) (open []string, err error) {
 		for _, b := range a.Brokers {
 			if open := b.open(); len(open) > 0 {
 				return open, nil
+			}
+		}
+		for _, in := range a.Inboxes {
+			open, err := in.open(ctx)
+			if err != nil || len(open) > 0 {
+				return open, err
 			}
 		}
 	}
@@ -169,6 +175,13 @@ func (a *App) notQuiet(ctx context.Context) error {
 	for _, b := range a.Brokers {
 		out.Open = append(out.Open, b.open()...)
 	}
+	for _, in := range a.Inboxes {
+		open, err := in.open(ctx)
+		if err != nil {
+			out.Open = append(out.Open, err.Error())
+		}
+		out.Open = append(out.Open, open...)
+	}
 	if len(out.Open) == 0 {
 		out.Open = append(out.Open, "nothing any more, a moment too late; give Quiet more time")
 	}
@@ -186,8 +199,8 @@ func troubles(r sixfold.Runnable) (all []string) {
 		if h.OldestType != "" {
 			all = append(all, fmt.Sprintf("%v: a handler of %.64s has been running for %v", r, h.OldestType, h.OldestFor))
 		}
-		if h.LastError != nil && (h.Held > 0 || h.InFlight > 0 || h.State == bus.Connecting) {
-			all = append(all, fmt.Sprintf("%v is %v and holds %d messages that failed, the last error: %v", r, h.State, h.Held, h.LastError))
+		if h.LastError != nil && (h.Held > 0 || h.Parked > 0 || h.InFlight > 0 || h.State == bus.Connecting) {
+			all = append(all, fmt.Sprintf("%v is %v and holds %d messages that failed, the last error: %v", r, h.State, h.Held+h.Parked, h.LastError))
 		}
 	case *outbox.Relay:
 		for _, c := range r.Health().Classes {

@@ -96,7 +96,7 @@ func TestDeadIsQuiet(t *testing.T) {
 		app := kit.Start(t, shop.Relay, shop.Billing, shop.Depot)
 		must(t, shop.Place(t.Context(), kit, "o-1", "o-2"))
 		must(t, sixfoldtest.Quiet(t.Context(), app))
-		if dead := sixfoldtest.Dead[OrderPlaced](t, kit.Broker); !slices.Equal(dead, []OrderPlaced{{"o-2"}}) {
+		if dead := sixfoldtest.Dead[OrderPlaced](t, kit.Inbox); !slices.Equal(dead, []OrderPlaced{{"o-2"}}) {
 			t.Errorf("dead letters: %v", dead)
 		}
 		if sent := sixfoldtest.Published[OrderPlaced](t, kit.Broker); !slices.Equal(sent, []OrderPlaced{{"o-1"}, {"o-2"}}) {
@@ -124,7 +124,7 @@ func TestQuietNamesWhatIsOpen(t *testing.T) {
 		{"a handler that fails", func(t *testing.T, shop *Shop, kit *sixfoldtest.Kit) *sixfoldtest.App {
 			shop.Trouble = func(OrderPlaced) error { return errors.New("the bank is closed") }
 			return kit.Start(t, shop.Relay, shop.Billing, shop.Depot)
-		}, []string{"topic orders", `consumer "billing"`, "the bank is closed"}},
+		}, []string{"orders.placed", `"o-1"`, "parked for consumer billing", `consumer "billing"`, "the bank is closed"}},
 		{"a broker that does not take it", func(t *testing.T, shop *Shop, kit *sixfoldtest.Kit) *sixfoldtest.App {
 			kit.Broker.RefuseSends(func(string, *sixfold.Envelope) error { return bus.ErrTooLarge })
 			return kit.Start(t, shop.Relay, shop.Billing, shop.Depot)
