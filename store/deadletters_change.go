@@ -113,6 +113,10 @@ func (d *DeadLetters) lock(ctx context.Context, tx sqltx.Tx, ns []int64, whole b
 	q := d.sql()
 	forUpdate, ofRows := "", ""
 	if q.pg {
+		// From here on each row is looked up by its key: other joins would read all lines, or the whole inbox.
+		if err := q.plan(ctx, tx, "enable_hashjoin", "enable_mergejoin"); err != nil {
+			return nil, err
+		}
 		forUpdate, ofRows = " FOR UPDATE", " FOR UPDATE OF p SKIP LOCKED"
 		mine := "SELECT p.line, p.consumer, p.key FROM {{parked}} p WHERE p.n " + q.list(ns)
 		err := q.each(ctx, tx, "SELECT l.id FROM {{line}} l WHERE l.id = ANY(ARRAY(WITH m AS MATERIALIZED ("+mine+") SELECT m.line FROM m WHERE m.line IS NOT NULL "+
@@ -249,8 +253,8 @@ func (d *DeadLetters) Discard(ctx context.Context, r deadletter.Run, after int64
 			step.Done = append(step.Done, deadletter.Moved{N: p.n, Relay: p.relay, Consumer: p.consumer, ID: p.id, Key: p.key})
 		}
 		q := d.sql()
-		_, err = q.exec(ctx, tx, "UPDATE {{inbox}} AS b SET state = 3, at = "+q.instant()+" WHERE b.state = 2 AND EXISTS (SELECT 1 FROM {{parked}} p WHERE p.n "+q.list(numbers(rows))+
-			" AND NOT p.relay AND p.consumer = b.consumer AND p.message = b.message)")
+		_, err = q.exec(ctx, tx, "WITH p AS MATERIALIZED (SELECT consumer, message FROM {{parked}} WHERE NOT relay AND n "+q.list(numbers(rows))+") UPDATE {{inbox}} AS b SET state = 3, at = "+q.instant()+
+			" FROM p WHERE b.consumer = p.consumer AND b.message = p.message AND b.state = 2")
 		if err == nil {
 			err = d.leave(ctx, tx, rows)
 		}

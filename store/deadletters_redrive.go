@@ -77,8 +77,8 @@ func (d *DeadLetters) toLines(ctx context.Context, tx sqltx.Tx, rows []parkedRow
 				"line = coalesce(p.line, (SELECT l.id FROM {{line}} l WHERE l.consumer = p.consumer AND l.key = p.key)) WHERE p.n " + q.list(ns)
 		},
 		func(q *letterSQL) string {
-			return "UPDATE {{inbox}} AS b SET state = 2, at = " + q.instant() + " WHERE b.state = 3 AND EXISTS (SELECT 1 FROM {{parked}} p WHERE p.n " + q.list(ns) +
-				" AND p.consumer = b.consumer AND p.message = b.message)"
+			return "WITH p AS MATERIALIZED (SELECT consumer, message FROM {{parked}} WHERE n " + q.list(ns) + ") UPDATE {{inbox}} AS b SET state = 2, at = " + q.instant() +
+				" FROM p WHERE b.consumer = p.consumer AND b.message = p.message AND b.state = 3"
 		},
 	} {
 		q := d.sql()

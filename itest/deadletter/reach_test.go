@@ -1,0 +1,88 @@
+package deadletter
+
+import (
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/sixfold-go/sixfold/deadletter"
+)
+
+// fill parks dead letters of keys by hand, all at once. keys 0: none has one.
+func (w *world) fill(total, keys int) {
+	w.t.Helper()
+	key := "NULL"
+	if keys > 0 {
+		key = "'k' || (g % ?2)"
+	}
+	args := []any{total, max(keys, 1)}
+	series, hash := "generate_series(1, ?1::integer) g", "sha256(convert_to(g::text, 'UTF8'))"
+	if keys == 0 {
+		args = args[:1]
+	} else if w.pg {
+		key = "'k' || (g % ?2::integer)"
+	}
+	zero := "false"
+	if !w.pg {
+		series, hash, zero = "(WITH RECURSIVE s(g) AS (SELECT 1 UNION ALL SELECT g + 1 FROM s WHERE g < ?1) SELECT g FROM s) s", "CAST('m' || g AS BLOB)", "0"
+	}
+	w.exec("INSERT INTO {{parked}} (state, relay, consumer, message, digest, id, source, type, topic, key, attrs, body, attempts, reason, error, node, first_at, last_at) "+
+		"SELECT 2, "+zero+", 'billing', "+hash+", "+hash+", 'id' || g, 'shop', 'orders.t' || (g % 10), 'orders', "+key+", ?"+map[bool]string{true: "3", false: "2"}[keys > 0]+", ?"+map[bool]string{true: "4", false: "3"}[keys > 0]+", 10, 'attempts', 'something failed in a long chain of errors, number ' || g, 'host/1', {{now}}, {{now}} FROM "+series,
+		append(args, []byte(`{"type":"orders.placed"}`), make([]byte, 500))...)
+	w.exec("INSERT INTO {{inbox}} (consumer, message, digest, state, at) SELECT consumer, message, digest, 3, {{now}} FROM {{parked}}")
+	w.exec("INSERT INTO {{inbox}} (consumer, message, digest, state, at) SELECT 'a' || consumer, message, digest, 1, {{now}} FROM {{parked}}")
+	if w.pg {
+		w.exec("ANALYZE {{parked}}")
+	}
+}
+
+// Reach: 10,000 dead letters list, filter and page in less than 50 ms. The limit here leaves room for slow machines.
+func TestTenThousandDeadLettersAreListedAtOnce(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		w.fill(10_000, 100)
+		for name, c := range map[string]struct {
+			f deadletter.Filter
+			p deadletter.Page
+			n int
+		}{
+			"first page": {n: 100}, "last page": {p: deadletter.Page{After: 9_950}, n: 50}, "one of them": {f: deadletter.Filter{Error: "number 9999"}, n: 1}, "none": {f: deadletter.Filter{Key: "nobody"}},
+			"type": {f: deadletter.Filter{Type: "orders.t3"}, p: deadletter.Page{After: 5_000}, n: 100}, "id": {f: deadletter.Filter{ID: "id777"}, n: 1},
+		} {
+			best := time.Hour
+			for range 5 {
+				began := time.Now()
+				list, err := w.letters.List(t.Context(), c.f, c.p)
+				best = min(best, time.Since(began))
+				if err != nil || len(list) != c.n {
+					t.Fatalf("%s: %d, want %d: %v", name, len(list), c.n, err)
+				}
+			}
+			t.Logf("%s: %v", name, best)
+			if best > time.Second {
+				t.Errorf("%s took %v", name, best)
+			}
+		}
+	})
+}
+
+// Reach: 100,000 messages of 1,000 keys are sent again at 5,000 a second, with memory that does not grow with them. The time is only logged.
+func TestManyAreRedrivenWithLittleMemory(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		const total = 20_000
+		w.fill(total, 200)
+		began, most := time.Now(), uint64(0)
+		w.redrive(total, deadletter.Filter{}, deadletter.Options{Progress: func(deadletter.Report) {
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			most = max(most, m.HeapAlloc)
+		}})
+		took := time.Since(began)
+		t.Logf("%d in %v: %.0f a second, heap %d MB", total, took, total/took.Seconds(), most>>20)
+		w.want("lines", "200", "SELECT count(*) FROM {{line}} WHERE size = 100")
+		w.want("inbox", "20000", "SELECT count(*) FROM {{inbox}} WHERE state = 2")
+		w.want("left behind", "0", "SELECT count(*) FROM {{parked}} WHERE state <> 1 OR epoch <> 1")
+		if most > 200<<20 {
+			t.Errorf("the heap grew to %d MB", most>>20)
+		}
+	})
+}
