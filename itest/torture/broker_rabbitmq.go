@@ -19,10 +19,8 @@ func (rabbitBroker) start(ctx context.Context) (brokerServer, error) {
 }
 
 func (rabbitBroker) transport(_ context.Context, p *process) (bus.Transport, error) {
-	b := rabbitBroker{} // the queues have to be there before anything is sent, those of the mourners too
-	groups := []bus.Subscription{b.subscription("billing"), b.subscription("shipping"), b.subscription("notes"),
-		{Topics: []string{"orders" + bus.DeadSuffix}, Group: "billing" + bus.DeadSuffix, Ordered: true},
-		{Topics: []string{"notes" + bus.DeadSuffix}, Group: "notes" + bus.DeadSuffix, Ordered: true}}
+	b := rabbitBroker{} // the queues have to be there before anything is sent
+	groups := []bus.Subscription{b.subscription("billing"), b.subscription("shipping"), b.subscription("notes")}
 	return rabbitmq.New(p.BrokerURL, &rabbitmq.Options{Groups: groups, Logger: p.log})
 }
 

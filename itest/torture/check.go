@@ -14,6 +14,7 @@ const (
 	WrongAnswer Kind = "wrong answer" // O3: a commit was reported as something else
 	Twice       Kind = "sent twice"   // O3: an id that the caller chose was committed twice
 	DeadLetters Kind = "dead letters" // I8, R6: one too many, or one too few
+	NotAudited  Kind = "not audited"  // a redrive that the audit does not know, or knows twice
 	Resent      Kind = "resent"       // R2: sent or handled again after a planned stop
 	Stuck       Kind = "stuck"        // R1, R7: the run did not come to an end in its time
 	Exits       Kind = "exits"        // R2: a process that was asked to stop did not end well
@@ -21,7 +22,7 @@ const (
 )
 
 // kinds in the order of the summary.
-var kinds = [...]Kind{Lost, Duplicates, Phantoms, OrderBreaks, WrongAnswer, Twice, DeadLetters, Resent, Stuck, Exits, BadLedger}
+var kinds = [...]Kind{Lost, Duplicates, Phantoms, OrderBreaks, WrongAnswer, Twice, DeadLetters, NotAudited, Resent, Stuck, Exits, BadLedger}
 
 // samples bounds the examples that are kept of each kind.
 const samples = 5
@@ -60,8 +61,8 @@ type place struct {
 type checker struct {
 	f      *Facts
 	v      *Violations
-	truth  map[msgID]place           // committed messages
-	poison map[string]map[place]bool // by consumer
+	truth  map[msgID]place             // committed messages
+	closed map[string]map[string]int64 // by consumer and key: the first number that cannot be handled
 	Resolved
 }
 
@@ -73,12 +74,14 @@ type Resolved struct {
 
 // Check compares effects and answers with the ledger.
 func Check(f *Facts, v *Violations) Resolved {
-	c := &checker{f: f, v: v, truth: make(map[msgID]place, len(f.Effects)/2), poison: map[string]map[place]bool{}}
+	c := &checker{f: f, v: v, truth: make(map[msgID]place, len(f.Effects)/2), closed: map[string]map[string]int64{}}
 	for _, p := range f.Poison {
-		if c.poison[p.Consumer] == nil {
-			c.poison[p.Consumer] = map[place]bool{}
+		if c.closed[p.Consumer] == nil {
+			c.closed[p.Consumer] = map[string]int64{}
 		}
-		c.poison[p.Consumer][place{p.Key, p.N}] = true
+		if first, ok := c.closed[p.Consumer][p.Key]; !ok || p.N < first {
+			c.closed[p.Consumer][p.Key] = p.N
+		}
 	}
 	c.transactions()
 	c.tiles()
@@ -169,10 +172,6 @@ func (c *checker) effects(x Expect, es []Effect) {
 		bits
 		highest int64
 	}
-	source := x.Name
-	if x.After != "" {
-		source = x.After
-	}
 	keys := make(map[string]*state, len(c.f.Keys))
 	var ids map[msgID]bool // of followers, whose ids are not in the ledger
 	if x.After != "" {
@@ -186,7 +185,7 @@ func (c *checker) effects(x Expect, es []Effect) {
 			keys[e.Key] = s
 		}
 		switch at, known := c.truth[e.Msg]; {
-		case e.N < 1 || e.N > c.f.Keys[e.Key] || !x.wants(e.N), c.poison[source][p], x.After == "" && (!known || at != p):
+		case e.N < 1 || e.N > c.f.Keys[e.Key] || !x.wants(e.N), x.After == "" && (!known || at != p):
 			c.v.add(Phantoms, "%s: number %d of key %s by message %s, which was not committed", x.Name, e.N, e.Key, e.Msg)
 			continue
 		case x.After != "" && ids[e.Msg]:
@@ -200,26 +199,48 @@ func (c *checker) effects(x Expect, es []Effect) {
 			c.v.add(Duplicates, "%s: number %d of key %s took effect twice (message %s)", x.Name, e.N, e.Key, e.Msg)
 			continue
 		}
+		if !c.may(x, p) {
+			c.v.add(OrderBreaks, "%s: number %d of key %s took effect, although a dead letter of its key comes before it", x.Name, e.N, e.Key)
+		}
 		if e.N < s.highest {
 			c.v.add(OrderBreaks, "%s: number %d of key %s took effect after number %d", x.Name, e.N, e.Key, s.highest)
 		}
 		s.highest = max(s.highest, e.N)
 	}
+	if c.f.Unended {
+		return
+	}
 	for key, n := range c.f.Keys {
 		s := keys[key]
 		for i := int64(1); i <= n; i++ {
-			if x.wants(i) && !c.poison[source][place{key, i}] && (s == nil || !s.has(i)) {
+			if x.wants(i) && c.may(x, place{key, i}) && (s == nil || !s.has(i)) {
 				c.v.add(Lost, "%s: number %d of key %s was committed and took no effect", x.Name, i, key)
 			}
 		}
 	}
 }
 
-// dead checks that the poison messages, and nothing else, became dead letters, each once.
+// may reports whether what is at p can be handled: before the handlers are repaired nothing of a key is from the first
+// message on that cannot be, and nothing follows it.
+func (c *checker) may(x Expect, p place) bool {
+	if c.f.Repaired {
+		return true
+	}
+	own, dies := c.closed[x.Name][p.key]
+	source, ends := c.closed[x.After][p.key]
+	return (!dies || p.n < own) && (x.After == "" || !ends || p.n < source)
+}
+
+// dead checks that of each key the first message that cannot be handled, and nothing else, became a dead letter, once: what
+// comes behind it waits. A message that nobody sends, as it follows one that is not handled, becomes none.
 func (c *checker) dead() {
 	left := map[Effect]int{}
-	for _, p := range c.f.Poison {
-		left[p]++
+	for _, x := range c.f.Consumers {
+		for key, n := range c.closed[x.Name] {
+			if source, ends := c.closed[x.After][key]; x.After == "" || !ends || n < source {
+				left[Effect{Consumer: x.Name, Key: key, N: n}] = 1
+			}
+		}
 	}
 	for _, d := range c.f.Dead {
 		e := d
@@ -229,9 +250,12 @@ func (c *checker) dead() {
 		}
 	}
 	for e, n := range left {
-		if n > 0 {
-			c.v.add(DeadLetters, "%s: number %d of key %s kills its process and did not become a dead letter", e.Consumer, e.N, e.Key)
+		if n > 0 && !c.f.Unended {
+			c.v.add(DeadLetters, "%s: number %d of key %s cannot be handled and did not become a dead letter", e.Consumer, e.N, e.Key)
 		}
+	}
+	if c.f.Repaired && c.f.NotAudited > 0 {
+		c.v.add(NotAudited, "%d dead letters were sent again, or not, other than the audit says", c.f.NotAudited)
 	}
 }
 

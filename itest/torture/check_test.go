@@ -23,16 +23,15 @@ func right() *Facts {
 			{ID: id(105), Said: Begun, Messages: []Message{{ID: id(7), Key: "b", N: 2}}},
 			{ID: id(106), Said: Duplicate, Messages: []Message{{ID: id(3), Key: "a", N: 3}, {ID: id(9), Key: "a", N: 3, Undone: true}}},
 		},
-		Poison:    []Effect{{Consumer: "billing", Key: "b", N: 1}},
+		Poison:    []Effect{{Consumer: "billing", Key: "b", N: 1}, {Consumer: "notes", Key: "b", N: 2}},
 		Dead:      []Effect{{"billing", "b", 1, id(2)}},
+		Repaired:  true,
 		Consumers: []Expect{{Name: "billing"}, {Name: "shipping"}, {Name: "notes", After: "billing", Every: 2}},
 	}
 	for _, e := range []Effect{{"", "a", 1, id(1)}, {"", "b", 1, id(2)}, {"", "a", 2, id(3)}, {"", "a", 3, id(4)}, {"", "b", 2, id(5)}} {
 		for _, c := range []string{"billing", "shipping"} {
 			e.Consumer = c
-			if c == "shipping" || e.Msg != id(2) {
-				f.Effects = append(f.Effects, e)
-			}
+			f.Effects = append(f.Effects, e)
 		}
 	}
 	f.Effects = append(f.Effects, Effect{"notes", "a", 2, id(50)}, Effect{"notes", "b", 2, id(51)})
@@ -73,7 +72,14 @@ func TestCheck(t *testing.T) {
 		{"phantom beyond the counter", func(f *Facts) { f.Effects = append(f.Effects, Effect{"shipping", "b", 3, id(9)}) }, map[Kind]int{Phantoms: 1}},
 		{"phantom with another's id", func(f *Facts) { f.Effects = append(f.Effects, Effect{"shipping", "b", 2, id(4)}) }, map[Kind]int{Phantoms: 1}},
 		{"phantom follower of what is not followed", func(f *Facts) { f.Effects = append(f.Effects, Effect{"notes", "a", 3, id(60)}) }, map[Kind]int{Phantoms: 1}},
-		{"phantom of poison", func(f *Facts) { f.Effects = append(f.Effects, Effect{"billing", "b", 1, id(2)}) }, map[Kind]int{Phantoms: 1}},
+		{"effects behind a dead letter", func(f *Facts) { f.Repaired = false }, map[Kind]int{OrderBreaks: 3}}, // billing's two, and the one that follows
+		{"none behind a dead letter", func(f *Facts) {
+			f.Repaired = false
+			f.Effects = slices.DeleteFunc(f.Effects, func(e Effect) bool { return e.Key == "b" && e.Consumer != "shipping" })
+		}, nil},
+		{"missing in a run that did not end", func(f *Facts) { f.Unended, f.Effects, f.Dead = true, nil, nil }, nil},
+		{"redriven without an entry in the audit", func(f *Facts) { f.NotAudited = 1 }, map[Kind]int{NotAudited: 1}},
+		{"poison of nobody's message", func(f *Facts) { f.Dead = append(f.Dead, Effect{"notes", "b", 2, id(51)}) }, map[Kind]int{DeadLetters: 1}},
 		{"phantom of a stranger", func(f *Facts) { f.Effects = append(f.Effects, Effect{"nobody", "a", 1, id(1)}) }, map[Kind]int{Phantoms: 1}},
 		{"order", func(f *Facts) {
 			i, j := f.find("shipping", id(3)), f.find("shipping", id(4))

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -28,6 +28,7 @@ type consumers struct {
 	done   *handledLog
 	all    []sixfold.Runnable
 	errs   []error
+	right  bool     // the handlers are repaired
 	passed sync.Map // messages and consumers that have failed by the infrastructure's fault already
 }
 
@@ -38,43 +39,16 @@ func runConsumer(ctx context.Context, p *process) error {
 		return err
 	}
 	b := brokers[p.Options.Broker]
-	c.add(c.broker, b.subscription("billing"), []sixfold.Middleware{c.killAfter}, inbox.On(c.box, c.billing))
+	c.add(c.broker, b.subscription("billing"), []sixfold.Middleware{c.killAfter, c.freezeAtParked}, inbox.On(c.box, c.billing))
 	c.add(c.broker, b.subscription("shipping"), nil, inbox.OnBatch(c.box, c.shipping))
 	c.add(c.broker, b.subscription("notes"), nil, inbox.OnBatch(c.box, c.notes))
-	c.add(c.local, inDatabase("audit"), nil, inbox.On(c.box, c.audit))
+	c.add(c.local, inDatabase("audit"), []sixfold.Middleware{c.freezeAtParked}, inbox.On(c.box, c.audit))
 	c.add(c.local, inDatabase("marks"), nil, inbox.OnBatch(c.box, c.marks))
 	return c.run(ctx)
 }
 
-// runMourner consumes the dead letters. It comes when the publisher has finished: until then they wait.
-func runMourner(ctx context.Context, p *process) error {
-	c, err := newConsumers(ctx, p)
-	if err != nil {
-		return err
-	}
-	b := brokers[p.Options.Broker]
-	seen := map[string]bool{}
-	for _, x := range expected() {
-		s, t := b.subscription(x.Name), c.broker
-		if x.inDatabase() {
-			s, t = inDatabase(x.Name), c.local
-		}
-		s.Group += bus.DeadSuffix
-		for i := range s.Topics {
-			s.Topics[i] += bus.DeadSuffix
-		}
-		if key := fmt.Sprint(s.Topics); len(s.Topics) > 0 && seen[key] {
-			continue // groups of one topic share its dead letters
-		} else {
-			seen[key] = true
-		}
-		c.add(t, s, nil, inbox.On(c.box, c.buried))
-	}
-	return c.run(ctx)
-}
-
 func newConsumers(ctx context.Context, p *process) (*consumers, error) {
-	c := &consumers{process: p}
+	c := &consumers{process: p, right: p.repaired()}
 	b := brokers[p.Options.Broker]
 	var err error
 	if c.box, err = inbox.New(p.db(), tapInbox{p.store.Inbox(), p}, &inbox.Options{Logger: p.log}); err != nil {
@@ -99,6 +73,9 @@ func inDatabase(name string) bus.Subscription { return bus.Subscription{Group: n
 // inFlight bounds what a consumer holds, and so what has to run alone after a death.
 const inFlight = 60
 
+// parkingLease is shorter than a frozen process stays so.
+const parkingLease = time.Second
+
 func (c *consumers) add(t bus.Transport, s bus.Subscription, mws []sixfold.Middleware, routes ...sixfold.Route) {
 	s.MaxInFlight = inFlight
 	one, err := bus.NewConsumer(t, s, c.options(s.Group, mws), routes...)
@@ -114,12 +91,8 @@ func (c *consumers) run(ctx context.Context) error {
 }
 
 func (c *consumers) options(name string, mws []sixfold.Middleware) *bus.Options {
-	o := &bus.Options{Inbox: c.box, Concurrency: 6, Middleware: mws, Logger: c.log.With("of", name),
+	o := &bus.Options{Inbox: c.box, Concurrency: 6, Middleware: mws, ParkingLease: parkingLease, ParkingPoll: 200 * time.Millisecond, Logger: c.log.With("of", name),
 		Retry: sixfold.Retry{MaxAttempts: c.Options.Attempts, Backoff: func(attempt int) time.Duration { return time.Duration(attempt) * 20 * time.Millisecond }}}
-	if strings.HasSuffix(name, bus.DeadSuffix) {
-		o.Concurrency = 1
-		return o
-	}
 	o.Hooks.Handled = func(d *bus.Delivery, _ int, _ time.Duration, err error) {
 		if err != nil {
 			return
@@ -127,7 +100,9 @@ func (c *consumers) options(name string, mws []sixfold.Middleware) *bus.Options 
 		if len(mws) == 0 && d.Claims == nil {
 			c.maybeKillAfter() // batches know no middleware
 		}
-		c.done.add(name, d.Sequence)
+		if d.Sequence != "" { // else it was parked
+			c.done.add(name, d.Sequence)
+		}
 	}
 	return o
 }
@@ -148,6 +123,32 @@ func (c *consumers) maybeKillAfter() {
 		c.event(eventKillAfterTx, "", 1)
 		killSelf()
 	}
+}
+
+// parked reports whether the message in hand comes from a line. What a local table holds has a number there.
+func parked(ctx context.Context) bool {
+	ds := bus.DeliveriesFrom(ctx)
+	return len(ds) == 1 && ds[0].Claims != nil && ds[0].Sequence == ""
+}
+
+// freezeAtParked stops the process before a parked message is handled, when it was told to.
+func (c *consumers) freezeAtParked(next sixfold.Handler) sixfold.Handler {
+	return func(ctx context.Context, env *sixfold.Envelope) error {
+		if file := c.freezeParked.Load(); file != nil && parked(ctx) && c.freezeParked.CompareAndSwap(file, nil) && claimFile(c.Dir, *file, c.Slot) {
+			freezeSelf()
+		}
+		return next(ctx, env)
+	}
+}
+
+// claimFile makes a file, and reports whether it was us who did.
+func claimFile(dir, name, text string) bool {
+	f, err := os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return false
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close()) == nil
 }
 
 // handledLog lists what was handled and is about to be acknowledged: when, consumer, delivery. It is complete only when the

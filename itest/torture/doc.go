@@ -11,5 +11,10 @@
 // finds messages lost, applied twice, made up or out of order, wrong answers about commits, and what a planned stop sent
 // again. A run also fails unless enough went wrong in it: see Need in options.go.
 //
+// Handlers fail (fate.go): some messages a few times, some always, some end their process. What always fails becomes a dead
+// letter, and the rest of its key waits. When all is quiet, exactly those must be dead; then the handlers are repaired, all
+// dead letters are sent again by a process that is killed once (redrive.go), and in the end every message has its one
+// effect, in order, and nothing is parked any more. A run that comes to its bound is no verdict on what was on its way.
+//
 // Exit codes: 0 the run proved what it should, 1 it did not, 2 the arguments were wrong.
 package main

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -33,12 +34,14 @@ const (
 	KillBroker     Fault = "kill broker"
 	RestartBroker  Fault = "restart broker"
 	EndConnections Fault = "end connections"
+	KillParked     Fault = "kill parked"
+	FreezeParked   Fault = "freeze parked"
 )
 
 // deck is one round of faults: every kind, those of relays more often. A run of fewer faults takes the first ones; the
 // order is drawn afterwards.
 var deck = [...]Fault{KillRelay, KillInTx, KillAfterTx, FreezeRelay, StopRelay, KillBackend, KillConsumer, KillRelay, CrashPostgres, KillPublisher,
-	FreezeConsumer, StopConsumer, FreezeRelay, KillRelay, StopPublisher}
+	FreezeConsumer, StopConsumer, FreezeRelay, KillRelay, StopPublisher, KillParked, FreezeParked}
 
 // brokerDeck replaces some of deck where the broker is a process.
 var brokerDeck = map[int]Fault{6: KillBroker, 12: RestartBroker}
@@ -91,6 +94,10 @@ func (r *run) strike(ctx context.Context, f Fault) error {
 			err = r.suicide(ctx, r.pick(victims[f]), "kill-in-tx", eventKillInTx)
 		case KillAfterTx:
 			err = r.suicide(ctx, r.pick(victims[f]), "kill-after-tx", eventKillAfterTx)
+		case KillParked:
+			_, err = r.atParked(ctx, "kill-parked")
+		case FreezeParked:
+			err = r.freezeParked(ctx)
 		case CrashPostgres:
 			err = errors.Join(r.server.Stop(servers.Immediate), pauseFor(ctx, r.between(100, 600)), r.server.Start(ctx))
 		case KillBackend:
@@ -275,4 +282,64 @@ func signalProcess(pid int, sig os.Signal) error {
 		return err
 	}
 	return p.Signal(sig)
+}
+
+// atParked tells every consumer to do something at its next parked message; only the first one does. It answers which.
+func (r *run) atParked(ctx context.Context, what string) (*slot, error) {
+	r.asked++
+	file := fmt.Sprintf("%s-%d", what, r.asked)
+	told := false
+	for _, s := range r.slots {
+		if s.role == "consumer" {
+			_, err := s.tell(what + " " + file)
+			told = told || err == nil
+		}
+	}
+	for end := time.Now().Add(10 * time.Second); told && time.Now().Before(end) && ctx.Err() == nil; wait(ctx, 2*time.Millisecond) {
+		if s := r.whoMade(file); s != nil {
+			return s, nil
+		}
+	}
+	if claimFile(r.o.Dir, file, "") { // nobody shall do it later
+		return nil, errors.New("torture: no parked message came")
+	}
+	for ctx.Err() == nil {
+		if s := r.whoMade(file); s != nil {
+			return s, nil
+		}
+		wait(ctx, 2*time.Millisecond)
+	}
+	return nil, ctx.Err()
+}
+
+func (r *run) whoMade(file string) *slot {
+	name, err := os.ReadFile(filepath.Join(r.o.Dir, file))
+	if err != nil {
+		return nil
+	}
+	for _, s := range r.slots {
+		if s.name == string(name) {
+			return s
+		}
+	}
+	return nil
+}
+
+// freezeParked has a consumer stop itself with a parked message in hand, for longer than its lease.
+func (r *run) freezeParked(ctx context.Context) error {
+	s, err := r.atParked(ctx, "freeze-parked")
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	if s.live != nil {
+		s.live.frozen = true
+	}
+	s.mu.Unlock()
+	wait(ctx, 2*parkingLease+r.between(0, 500))
+	_, err = s.signal(sigThaw)
+	if errors.Is(err, errNobody) {
+		return nil // something else had killed it
+	}
+	return err
 }

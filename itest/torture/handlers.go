@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -67,9 +66,11 @@ func (c *consumers) handle(ctx context.Context, tx pgx.Tx, consumer string, ms [
 	}
 	keys, numbers, ids := make([]string, len(ms)), make([]int64, len(ms)), make([]string, len(ms))
 	for i, m := range ms {
-		if m.Poison == consumer {
-			c.event(eventPoison, consumer, 1)
-			killSelf()
+		if err := c.poisoned(ctx, consumer, m); err != nil {
+			return err
+		}
+		if err := c.trouble(ctx, consumer, m, true); err != nil {
+			return err
 		}
 		keys[i], numbers[i], ids[i] = m.Key, m.N, envs[i].ID
 	}
@@ -79,15 +80,19 @@ func (c *consumers) handle(ctx context.Context, tx pgx.Tx, consumer string, ms [
 	if err != nil {
 		return err
 	}
-	for i, m := range ms {
+	for _, m := range ms {
 		if follow != nil {
 			if err := follow(ctx, m); err != nil {
 				return err
 			}
 		}
-		if err := c.trouble(ctx, consumer, envs[i].ID); err != nil {
+		if err := c.trouble(ctx, consumer, m, false); err != nil {
 			return err
 		}
+	}
+	if file := c.killParked.Load(); file != nil && parked(ctx) && c.killParked.CompareAndSwap(file, nil) && claimFile(c.Dir, *file, c.Slot) {
+		c.event(eventCrash, consumer, 1)
+		killSelf()
 	}
 	if c.inTx.CompareAndSwap(true, false) {
 		c.event(eventKillInTx, consumer, len(ms))
@@ -96,37 +101,49 @@ func (c *consumers) handle(ctx context.Context, tx pgx.Tx, consumer string, ms [
 	return nil
 }
 
-// trouble fails the first attempt of three messages in a hundred, and makes one in a hundred meet, once, what looks like
-// the infrastructure's own failure.
-func (c *consumers) trouble(ctx context.Context, consumer, id string) error {
-	h := fnv.New32a()
-	fmt.Fprint(h, c.Options.Seed, consumer, id)
-	draw := h.Sum32() % 200
-	info := sixfold.InfoFrom(ctx)
-	switch {
-	case draw < 6 && info.Attempt == 1 && !info.Redelivered:
+// poisoned kills the process at a message that is poison to consumer, until the handlers are repaired. Shipping survives
+// the first attempt, so that the message is parked when it kills.
+func (c *consumers) poisoned(ctx context.Context, consumer string, m Order) error {
+	if m.Poison != consumer || c.right {
+		return nil
+	}
+	attempt := sixfold.InfoFrom(ctx).Attempt
+	if consumer == "shipping" && attempt == 1 || c.Options.Crashes > 0 && attempt > c.Options.Crashes {
 		return errHandler
-	case draw == 6 || draw == 7:
-		if _, before := c.passed.LoadOrStore(consumer+id, true); before {
+	}
+	c.event(eventPoison, consumer, 1)
+	c.crash(ctx, consumer)
+	return nil
+}
+
+func (c *consumers) crash(ctx context.Context, consumer string) {
+	if parked(ctx) {
+		c.event(eventCrash, consumer, 1)
+	}
+	killSelf()
+}
+
+// trouble does what the fate of m says: before its effect, if early, or after it.
+func (c *consumers) trouble(ctx context.Context, consumer string, m Order, early bool) error {
+	f, attempt := c.Options.fate(consumer, m.Key, m.N), sixfold.InfoFrom(ctx).Attempt
+	switch {
+	case f.early != early:
+	case f.always && !c.right:
+		return errHandler
+	case f.crashes && attempt == 2 && !c.right:
+		c.crash(ctx, consumer)
+	case attempt <= f.fails && !c.right:
+		return errHandler
+	case f.outage > 0:
+		if _, before := c.passed.LoadOrStore(fmt.Sprint(consumer, m.Key, m.N), true); before {
 			return nil
 		}
-		if draw == 6 {
+		if f.outage == 1 {
 			return fmt.Errorf("torture: on purpose: %w", bus.ErrUnavailable)
 		}
 		return &pgconn.PgError{Severity: "ERROR", Code: "40001", Message: "on purpose"}
 	}
 	return nil
-}
-
-// buried writes a dead letter down. A driver may keep its headers from who reads dead letters; then poison alone is known.
-func (c *consumers) buried(ctx context.Context, tx pgx.Tx, m Order) error {
-	env := sixfold.InfoFrom(ctx).Envelope
-	of := env.Headers[bus.DeadConsumer]
-	if of == "" {
-		of = m.Poison
-	}
-	_, err := tx.Exec(ctx, "INSERT INTO dead (consumer, key, n, msg) VALUES ($1, $2, $3, $4::text::uuid)", of, m.Key, m.N, env.ID)
-	return err
 }
 
 func envelopes(ctx context.Context) []*sixfold.Envelope {

@@ -38,6 +38,7 @@ func (r *run) judge(ctx context.Context) (*Summary, error) {
 	}
 	s.DeadLetters, s.Killed, s.PlannedStops, s.HotInFlight = len(facts.Dead), int(r.kills.Load()), int(r.stops.Load()), int(r.hot.Load())
 	s.DuplicateAnswers = s.Transactions[Duplicate]
+	s.Parked = facts.Parked
 	err = errors.Join(r.readEvents(s), r.readTaps(s), r.readHandled())
 	s.Violations = r.violations
 	s.Missing = s.missing()
@@ -50,11 +51,18 @@ func (r *run) facts(ctx context.Context) (*Facts, error) {
 			return nil, err
 		}
 	}
+	if !r.repaired && r.buried == 0 {
+		if err := r.bury(ctx); err != nil {
+			return nil, err
+		}
+	}
 	f, err := readLedger(ctx, r.pool)
 	if err != nil {
 		return nil, err
 	}
 	f.Consumers = expected()
+	f.Poison = append(f.Poison, r.o.doomed(f.Keys)...)
+	f.Repaired, f.Unended = r.repaired, r.unended
 	paths, err := filepath.Glob(filepath.Join(r.o.Dir, "txs-*.jsonl"))
 	if err != nil {
 		return nil, err
@@ -96,6 +104,12 @@ func (r *run) readEvents(s *Summary) error {
 				s.KillsAfterTx++
 			case eventPoison:
 				s.PoisonKills++
+			case eventClaimed:
+				s.ParkedTakenOver += e.N
+			case eventCrash:
+				s.ParkedCrashes++
+			case eventResumed:
+				s.Resumed++
 			case eventSuspect:
 				s.MostAttempts = max(s.MostAttempts, e.N)
 			}

@@ -17,7 +17,11 @@ type Facts struct {
 	Txs            []Tx             // as the publishers saw them
 	Effects        []Effect         // in the order of their insertion
 	Dead           []Effect         // dead letters, in the same way
-	Poison         []Effect         // messages that must end as dead letters of that consumer; without Msg
+	Poison         []Effect         // messages that cannot be handled by that consumer until it is repaired; without Msg
+	Repaired       bool             // the handlers were, and all dead letters were sent again
+	Unended        bool             // the run was not over, so that nothing can be missing
+	Parked         int              // messages, in all
+	NotAudited     int              // dead letters of which the audit does not say, once, that they were sent again
 	Consumers      []Expect
 }
 

@@ -36,9 +36,9 @@ func command(ctx context.Context, args []string) int {
 	flags.IntVar(&o.Messages, "n", 20_000, "messages that are committed")
 	flags.IntVar(&o.Faults, "faults", 15, "faults")
 	flags.Uint64Var(&o.Seed, "seed", rand.Uint64N(1<<32), "seed of every choice; drawn if not given")
-	flags.StringVar(&o.Broker, "broker", "local", "local or nats")
+	flags.StringVar(&o.Broker, "broker", "local", "local, nats or rabbitmq")
 	flags.StringVar(&bug, "plant", "", "a bug to plant, by its name in internal/planted; needs -tags planted")
-	flags.StringVar(&poison, "poison", "billing,audit", "consumers that get a message which kills their process")
+	flags.StringVar(&poison, "poison", "billing,audit,shipping", "consumers that get a message which kills their process")
 	flags.StringVar(&deck, "deck", "", "the kinds of faults, in place of all, for example \"kill relay,freeze relay\"")
 	flags.StringVar(&o.Dir, "dir", "", "where journals and logs are kept")
 	flags.StringVar(&report, "json", "", "a file for the summary as JSON, in place of standard output")
@@ -50,9 +50,12 @@ func command(ctx context.Context, args []string) int {
 	flags.DurationVar(&o.HoldFor, "hold-for", 300*time.Millisecond, "how long, at most")
 	flags.DurationVar(&o.Send, "send", 8*time.Millisecond, "how long the broker's connection takes a batch for, at most")
 	flags.DurationVar(&o.Slow, "slow", 0, "latency on top of the relays' reads")
-	flags.IntVar(&o.Attempts, "attempts", 5, "of a message, before it is a dead letter")
+	flags.BoolVar(&o.Failing, "failing", true, "handlers fail: some, always, and some crash")
+	flags.DurationVar(&o.SlowTend, "slow-tend", 0, "latency of keeping parked messages")
+	flags.IntVar(&o.Attempts, "attempts", 12, "of a message, before it is a dead letter")
+	flags.IntVar(&o.Crashes, "crashes", 4, "attempts at which poison kills, before it only fails; 0: at all of them")
 	flags.DurationVar(&o.Stall, "stall", 30*time.Second, "how long nothing may move at the end")
-	flags.DurationVar(&o.Bound, "bound", time.Hour, "how long the run may take")
+	flags.DurationVar(&o.Bound, "bound", 0, "how long the run may take; 0: ten minutes, 20 ms for each message and 20 s for each fault")
 	flags.BoolVar(&bare, "bare", false, "do not ask that enough went wrong")
 	if err := flags.Parse(args); err != nil || flags.NArg() > 0 {
 		if err == nil {
@@ -69,6 +72,9 @@ func command(ctx context.Context, args []string) int {
 	if !bare {
 		o.Need = fullNeed(o.Faults)
 		o.Need.DeadLetters = len(o.Poison)
+		if o.Failing {
+			o.Need.parkedNeed()
+		}
 	}
 	began := time.Now()
 	o.Progress = func(line string) { fmt.Fprintf(os.Stderr, "%6.1fs  %s\n", time.Since(began).Seconds(), line) }

@@ -25,11 +25,14 @@ type Options struct {
 	Hold     int           // per cent of transactions that stay open after publishing
 	HoldFor  time.Duration // at most
 	Send     time.Duration // that the broker's connection takes a batch for, at most
+	SlowTend time.Duration // latency of keeping parked messages
+	Failing  bool          // handlers fail as fate.go says, and crash; else three in a hundred fail once
 	Slow     time.Duration // latency that the relays' reads get on top, as with a distant database
 	Poison   []string      // consumers that get a message which kills their process
 	Attempts int           // of a message, before it becomes a dead letter
+	Crashes  int           // poison kills at its first so many attempts and fails at the others; 0: it kills at all
 	Stall    time.Duration // without any progress at the end before a run is given up
-	Bound    time.Duration // of the whole run
+	Bound    time.Duration // of the whole run; 0: ten minutes, and more with Messages and Faults
 	Need     Need
 	Dir      string            // for journals and logs; empty: a new one, removed when the run has passed
 	Progress func(line string) `json:"-"`
@@ -47,6 +50,10 @@ type Need struct {
 	DeadLetters     int
 	PlannedStops    int
 	DuplicateAnswer int
+	Parked          int
+	ParkedTakenOver int
+	ParkedCrashes   int
+	Resumed         int
 }
 
 func fullNeed(faults int) Need {
@@ -60,6 +67,9 @@ func fullNeed(faults int) Need {
 	}
 	return n
 }
+
+// parkedNeed is what must have gone wrong with parked messages in a run whose handlers fail.
+func (n *Need) parkedNeed() { n.Parked, n.ParkedTakenOver, n.ParkedCrashes, n.Resumed = 20, 5, 3, 1 }
 
 // defaults fills in what is zero and says everything that is wrong.
 func (o *Options) defaults() error {
@@ -77,12 +87,12 @@ func (o *Options) defaults() error {
 	set(&o.Writers, 8)
 	set(&o.Pending, 2000)
 	set(&o.Hold, 3)
-	set(&o.Attempts, 5)
+	set(&o.Attempts, 12)
 	setD(&o.HoldFor, 300*time.Millisecond)
 	setD(&o.Lease, 2*time.Second)
 	setD(&o.Send, 8*time.Millisecond)
 	setD(&o.Stall, 30*time.Second)
-	setD(&o.Bound, time.Hour)
+	setD(&o.Bound, 10*time.Minute+time.Duration(o.Messages)*20*time.Millisecond+time.Duration(o.Faults)*20*time.Second)
 	if o.Progress == nil {
 		o.Progress = func(string) {}
 	}
@@ -104,7 +114,7 @@ func (o *Options) defaults() error {
 		bad("bug %.64q: this build can plant none; build it with -tags planted", o.Plant)
 	}
 	for _, f := range o.Deck {
-		if !slices.Contains(deck[:], f) && !slices.Contains([]Fault{EndSessions, KillBroker, RestartBroker, EndConnections}, f) {
+		if !slices.Contains(deck[:], f) && !slices.Contains([]Fault{EndSessions, KillBroker, RestartBroker, EndConnections, KillParked, FreezeParked}, f) {
 			bad("fault %.64q: give some of %q", f, deck)
 		}
 	}

@@ -40,6 +40,13 @@ func scenarios() []scenario {
 			[]planted.Bug{planted.AckBeforeHandling, planted.RecordApart, planted.LanesByTurns, planted.InboxWithoutName}},
 		{"poison", []string{"-n", "400", "-faults", "0", "-poison", "billing", "-attempts", "3", "-bound", "45s"},
 			[]planted.Bug{planted.AttemptsInMemory}},
+		{"handlers fail", []string{"-n", "500", "-faults", "0", "-keys", "12", "-failing", "-poison", ""},
+			[]planted.Bug{planted.ParkBeforeRollback, planted.LineBackwards, planted.RedriveSwallowed, planted.KeyCheckedBefore}},
+		{"poison is parked", []string{"-n", "400", "-faults", "0", "-poison", "shipping", "-attempts", "3", "-bound", "45s"},
+			[]planted.Bug{planted.CrashUncounted}},
+		// What is not kept in time is handled before its owner finds out.
+		{"consumers freeze", []string{"-n", "500", "-faults", "3", "-deck", "freeze parked", "-failing", "-poison", "", "-slow-tend", "250ms"},
+			[]planted.Bug{planted.ClaimUnfenced}},
 	}
 }
 
@@ -92,8 +99,8 @@ func judgePlanted(t *testing.T, bug planted.Bug, s *Summary, code int) {
 	case bug == "":
 	case code != 1:
 		t.Errorf("exit code %d", code)
-	case bug == planted.AttemptsInMemory && v[Stuck]+v[DeadLetters] == 0,
-		bug != planted.AttemptsInMemory && v[Lost]+v[Duplicates]+v[Phantoms]+v[OrderBreaks] == 0:
+	case (bug == planted.AttemptsInMemory || bug == planted.CrashUncounted) && v[Stuck]+v[DeadLetters] == 0,
+		bug != planted.AttemptsInMemory && bug != planted.CrashUncounted && v[Lost]+v[Duplicates]+v[Phantoms]+v[OrderBreaks]+v[DeadLetters] == 0:
 		t.Errorf("not caught; violations %v", v)
 	case v[BadLedger] > 0:
 		t.Errorf("the ledger itself is wrong: %v", s.Violations.Examples[BadLedger])
@@ -104,11 +111,11 @@ func judgePlanted(t *testing.T, bug planted.Bug, s *Summary, code int) {
 // runPlanted does one run of the program in a database of its own.
 func runPlanted(t *testing.T, program string, server *servers.PostgresServer, sc scenario, bug planted.Bug, seed uint64) (*Summary, int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	dir := t.TempDir()
 	report := filepath.Join(dir, "summary.json")
-	args := append([]string{"-bare", "-lease", "1s", "-stall", "8s", "-bound", "60s", "-seed", fmt.Sprint(seed), "-plant", string(bug), "-json", report, "-dir", filepath.Join(dir, "run")}, sc.args...)
+	args := append([]string{"-bare", "-failing=false", "-crashes", "0", "-lease", "1s", "-stall", "8s", "-bound", "100s", "-seed", fmt.Sprint(seed), "-plant", string(bug), "-json", report, "-dir", filepath.Join(dir, "run")}, sc.args...)
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = append(os.Environ(), dsnEnv+"="+server.Database(t))
 	var said strings.Builder

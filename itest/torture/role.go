@@ -26,7 +26,7 @@ const roleEnv = "SIXFOLD_TORTURE_ROLE"
 
 // Config is what a role's process is told at its start. The rest comes through its standard input, a command a line.
 type Config struct {
-	Role        string // "publisher", "relay", "consumer" or "mourner"
+	Role        string // "publisher", "relay", "consumer" or "redriver"
 	Slot        string // its name, which its successors bear too
 	Incarnation int    // counts from 1
 	Dir         string // for journals
@@ -51,6 +51,8 @@ type process struct {
 	until       atomic.Int64 // publisher: messages that may be committed so far
 	inTx        atomic.Bool  // consumer: the next handler kills the process before it commits
 	afterCommit atomic.Bool  // consumer: the next handler kills the process after it has committed
+
+	killParked, freezeParked atomic.Pointer[string] // consumer: who runs a parked message first, and makes this file, does that
 }
 
 // Event is something that happened inside a role.
@@ -70,6 +72,9 @@ const (
 	eventKillAfterTx = "kill after tx"
 	eventPoison      = "poison"
 	eventSuspect     = "suspect" // N attempts of a message that may have killed a process
+	eventClaimed     = "claimed" // N lines of parked messages came from a dead owner
+	eventCrash       = "crash"   // N parked messages, one, and the process kills itself
+	eventResumed     = "resumed" // a redrive that had been killed, with N messages
 )
 
 func (p *process) event(what, class string, n int) {
@@ -94,10 +99,10 @@ func playRole(text string) error {
 	if err := json.Unmarshal([]byte(text), &p.Config); err != nil {
 		return fmt.Errorf("torture: %s is not a role's configuration: %w", roleEnv, err)
 	}
-	roles := map[string]func(context.Context, *process) error{"publisher": runPublisher, "relay": runRelay, "consumer": runConsumer, "mourner": runMourner}
+	roles := map[string]func(context.Context, *process) error{"publisher": runPublisher, "relay": runRelay, "consumer": runConsumer, "redriver": runRedriver}
 	role := roles[p.Role]
 	if role == nil {
-		return fmt.Errorf("torture: role %.64q: it is none of publisher, relay, consumer, mourner", p.Role)
+		return fmt.Errorf("torture: role %.64q: it is none of publisher, relay, consumer, redriver", p.Role)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, sigTerminate)
 	defer stop()
@@ -127,6 +132,10 @@ func (p *process) listen() {
 			p.inTx.Store(true)
 		case "kill-after-tx":
 			p.afterCommit.Store(true)
+		case "kill-parked":
+			p.killParked.Store(&arg)
+		case "freeze-parked":
+			p.freezeParked.Store(&arg)
 		}
 	}
 	killSelf()
@@ -138,7 +147,7 @@ func (p *process) connect(ctx context.Context) error {
 	if err != nil {
 		return errors.New("torture: the database's URL cannot be read") // pgx's error could show the password
 	}
-	config.MaxConns = map[string]int32{"publisher": int32(p.Options.Writers) + 4, "relay": 8, "consumer": 32, "mourner": 12}[p.Role]
+	config.MaxConns = map[string]int32{"publisher": int32(p.Options.Writers) + 4, "relay": 8, "consumer": 40, "redriver": 4}[p.Role]
 	config.ConnConfig.DialFunc = dialCuttable
 	if p.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return fmt.Errorf("torture: connect: %w", err)

@@ -46,7 +46,7 @@ func asRoles(ctx context.Context, pool *pgxpool.Pool, st *store.Store, dsn strin
 		}
 	}
 	by := map[string]string{}
-	for role, name := range map[string]string{"relay": "torture_relay", "publisher": "torture_application", "consumer": "torture_application", "mourner": "torture_application"} {
+	for role, name := range map[string]string{"relay": "torture_relay", "publisher": "torture_application", "consumer": "torture_application"} {
 		own := *u
 		own.User = url.UserPassword(name, password)
 		by[role] = own.String()

@@ -16,7 +16,7 @@ CREATE TABLE ledger_key (key text PRIMARY KEY, n bigint NOT NULL DEFAULT 0) WITH
 CREATE TABLE ledger_tx (tx uuid NOT NULL);
 CREATE TABLE ledger_poison (consumer text PRIMARY KEY, key text NOT NULL, n bigint NOT NULL);
 CREATE TABLE effect (id bigserial, consumer text NOT NULL, key text NOT NULL, n bigint NOT NULL, msg uuid NOT NULL, at timestamptz NOT NULL DEFAULT now());
-CREATE TABLE dead (id bigserial, consumer text NOT NULL, key text NOT NULL, n bigint NOT NULL, msg uuid NOT NULL, at timestamptz NOT NULL DEFAULT now());
+CREATE TABLE dead (id bigserial, parked bigint NOT NULL, consumer text NOT NULL, key text NOT NULL, n bigint NOT NULL, msg uuid NOT NULL, at timestamptz NOT NULL DEFAULT now());
 `
 
 // hotKey is the key that many messages share.
@@ -69,6 +69,9 @@ func readLedger(ctx context.Context, pool *pgxpool.Pool) (*Facts, error) {
 		each(ctx, pool, "SELECT consumer, key, n, msg FROM dead ORDER BY id", []any{&consumer, &key, &n, (*[16]byte)(&id)}, func() {
 			f.Dead = append(f.Dead, Effect{one(consumer), one(key), n, id})
 		}))
+	err = errors.Join(err, pool.QueryRow(ctx, `SELECT coalesce(pg_sequence_last_value(pg_get_serial_sequence('sixfold.parked', 'n')), 0),
+  (SELECT count(*) FROM dead d WHERE 1 <> (SELECT count(*) FROM sixfold.audit a WHERE a.run = $1 AND a.action = 'redrive' AND a.n = d.parked))
+  + (SELECT count(*) FROM sixfold.audit a WHERE a.run = $1 AND a.n > 0 AND NOT EXISTS (SELECT 1 FROM dead d WHERE d.parked = a.n))`, redriveRun).Scan(&f.Parked, &f.NotAudited))
 	if err != nil {
 		return nil, fmt.Errorf("torture: read the ledger: %w", err)
 	}

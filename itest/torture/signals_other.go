@@ -15,6 +15,8 @@ var (
 	sigThaw      os.Signal = os.Kill
 )
 
+func freezeSelf() {}
+
 func killSelf() { os.Exit(137) }
 
 func apart(*exec.Cmd) {}

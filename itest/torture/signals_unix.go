@@ -22,6 +22,9 @@ func killSelf() {
 	}
 }
 
+// freezeSelf stops this process until somebody continues it.
+func freezeSelf() { _ = syscall.Kill(os.Getpid(), syscall.SIGSTOP) }
+
 // apart gives cmd a process group of its own, so that the terminal's signals reach the orchestrator alone. A frozen member
 // of a group whose parent has died is continued by the kernel, so that it can see the end of its input.
 func apart(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }

@@ -23,7 +23,7 @@ type slot struct {
 	count    int // incarnations so far
 	live     *incarnation
 	closed   bool          // no more successors
-	finished chan struct{} // publisher: it has ended by itself
+	finished chan struct{} // publisher, redriver: it has ended by itself
 	history  []*incarnation
 }
 
@@ -106,7 +106,7 @@ func (s *slot) watch(i *incarnation) {
 			s.run.giveUp(fmt.Errorf("torture: %s ended with %v", i.name(), i.state))
 			return
 		}
-	case s.role == "publisher" && !i.stopping:
+	case (s.role == "publisher" || s.role == "redriver") && !i.stopping:
 		close(s.finished)
 		return
 	case !i.stopping:

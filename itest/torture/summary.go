@@ -32,6 +32,10 @@ type Summary struct {
 	PoisonKills      int            `json:"poison_kills"`
 	MostAttempts     int            `json:"most_attempts"` // of one suspect
 	DeadLetters      int            `json:"dead_letters"`
+	Parked           int            `json:"parked"`
+	ParkedTakenOver  int            `json:"parked_taken_over"` // lines, from dead processes
+	ParkedCrashes    int            `json:"parked_crashes"`
+	Resumed          int            `json:"redrives_resumed"`
 	Killed           int            `json:"killed"`
 	PlannedStops     int            `json:"planned_stops"`
 	HotInFlight      int            `json:"hot_in_flight"`
@@ -60,7 +64,11 @@ func (s *Summary) counts() []count {
 		{"kills inside a handler's transaction", s.KillsInTx, s.Need.KillsInTx},
 		{"kills between commit and acknowledgement", s.KillsAfterTx, s.Need.KillsAfterTx},
 		{"planned stops", s.PlannedStops, s.Need.PlannedStops},
-		{"dead letters of poison", s.DeadLetters, s.Need.DeadLetters},
+		{"dead letters", s.DeadLetters, s.Need.DeadLetters},
+		{"parked messages", s.Parked, s.Need.Parked},
+		{"parked lines taken over from the dead", s.ParkedTakenOver, s.Need.ParkedTakenOver},
+		{"crashes at parked messages", s.ParkedCrashes, s.Need.ParkedCrashes},
+		{"redrives resumed", s.Resumed, s.Need.Resumed},
 		{"most of the hot key in flight", s.HotInFlight, s.Need.HotInFlight},
 		{"ErrDuplicateMessage answers", s.DuplicateAnswers, s.Need.DuplicateAnswer},
 	}

@@ -127,3 +127,33 @@ func (i tapInbox) Suspect(ctx context.Context, consumer string, recs []inbox.Rec
 	}
 	return ns, err
 }
+
+// Parking implements inbox.Store.
+func (i tapInbox) Parking() inbox.Parking { return tapParking{i.Store.Parking(), i.p} }
+
+// tapParking writes down which lines came from dead owners, and can be slow to keep them.
+type tapParking struct {
+	inbox.Parking
+	p *process
+}
+
+// Claim implements inbox.Parking.
+func (t tapParking) Claim(ctx context.Context, consumer string, ask inbox.Ask) (inbox.Claimed, error) {
+	got, err := t.Parking.Claim(ctx, consumer, ask)
+	dead := 0
+	for i := range got.Lines {
+		if got.Lines[i].Suspect {
+			dead++
+		}
+	}
+	if dead > 0 {
+		t.p.event(eventClaimed, consumer, dead)
+	}
+	return got, err
+}
+
+// Tend implements inbox.Parking.
+func (t tapParking) Tend(ctx context.Context, keep []inbox.Hold, hold time.Duration, back []inbox.Return) ([]int64, error) {
+	wait(ctx, t.p.Options.SlowTend)
+	return t.Parking.Tend(ctx, keep, hold, back)
+}
