@@ -51,6 +51,7 @@ func command(ctx context.Context, args []string) int {
 	flags.DurationVar(&o.Send, "send", 8*time.Millisecond, "how long the broker's connection takes a batch for, at most")
 	flags.DurationVar(&o.Slow, "slow", 0, "latency on top of the relays' reads")
 	flags.BoolVar(&o.Failing, "failing", true, "handlers fail: some, always, and some crash")
+	flags.BoolVar(&o.Calm, "calm", false, "handlers fail by poison only")
 	flags.DurationVar(&o.SlowTend, "slow-tend", 0, "latency of keeping parked messages")
 	flags.IntVar(&o.Attempts, "attempts", 12, "of a message, before it is a dead letter")
 	flags.IntVar(&o.Crashes, "crashes", 4, "attempts at which poison kills, before it only fails; 0: at all of them")

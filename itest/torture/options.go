@@ -25,6 +25,7 @@ type Options struct {
 	Hold     int           // per cent of transactions that stay open after publishing
 	HoldFor  time.Duration // at most
 	Send     time.Duration // that the broker's connection takes a batch for, at most
+	Calm     bool          // handlers do not fail but by poison
 	SlowTend time.Duration // latency of keeping parked messages
 	Failing  bool          // handlers fail as fate.go says, and crash; else three in a hundred fail once
 	Slow     time.Duration // latency that the relays' reads get on top, as with a distant database
