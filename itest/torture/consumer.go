@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -100,7 +101,7 @@ func (c *consumers) options(name string, mws []sixfold.Middleware) *bus.Options 
 		if len(mws) == 0 && d.Claims == nil {
 			c.maybeKillAfter() // batches know no middleware
 		}
-		if d.Sequence != "" { // else it was parked
+		if !fromLine(d) {
 			c.done.add(name, d.Sequence)
 		}
 	}
@@ -125,11 +126,14 @@ func (c *consumers) maybeKillAfter() {
 	}
 }
 
-// parked reports whether the message in hand comes from a line. What a local table holds has a number there.
+// parked reports whether the message in hand comes from a line.
 func parked(ctx context.Context) bool {
 	ds := bus.DeliveriesFrom(ctx)
-	return len(ds) == 1 && ds[0].Claims != nil && ds[0].Sequence == ""
+	return len(ds) == 1 && fromLine(ds[0])
 }
+
+// fromLine reports whether a delivery was parked before. Only its claims tell: the rest is as when it first came.
+func fromLine(d *bus.Delivery) bool { return strings.Contains(fmt.Sprintf("%T", d.Claims), "inbox.parkedClaims") }
 
 // freezeAtParked stops the process before a parked message is handled, when it was told to.
 func (c *consumers) freezeAtParked(next sixfold.Handler) sixfold.Handler {
