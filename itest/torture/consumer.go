@@ -133,7 +133,9 @@ func parked(ctx context.Context) bool {
 }
 
 // fromLine reports whether a delivery was parked before. Only its claims tell: the rest is as when it first came.
-func fromLine(d *bus.Delivery) bool { return strings.Contains(fmt.Sprintf("%T", d.Claims), "inbox.parkedClaims") }
+func fromLine(d *bus.Delivery) bool {
+	return strings.Contains(fmt.Sprintf("%T", d.Claims), "inbox.parkedClaims")
+}
 
 // freezeAtParked stops the process before a parked message is handled, when it was told to.
 func (c *consumers) freezeAtParked(next sixfold.Handler) sixfold.Handler {
