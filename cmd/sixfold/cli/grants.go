@@ -9,8 +9,8 @@ import (
 func (a *app) grantsCommand() *cobra.Command {
 	var r store.Roles
 	roles := false
-	c := &cobra.Command{Use: "grants", Short: "print the SQL that gives four roles what they need and no more; needs no database", Args: noArguments,
-		Long: `Print the SQL that gives the roles of an application, a relay, a migrator and a reader exactly
+	c := &cobra.Command{Use: "grants", Short: "print the SQL that gives five roles what they need and no more; needs no database", Args: noArguments,
+		Long: `Print the SQL that gives the roles of an application, a relay, a migrator, a reader and an operator exactly
 what they need on PostgreSQL. First, before the tables are made: sixfold grants --roles, for a
 superuser. Then, after each migration: sixfold grants, for the owner of the tables.`}
 	f := c.Flags()
@@ -19,6 +19,7 @@ superuser. Then, after each migration: sixfold grants, for the owner of the tabl
 	f.StringVar(&r.Relay, "relay", "sixfold_relay", "`role` that sends to a broker")
 	f.StringVar(&r.Migrator, "migrator", "sixfold_migrator", "`role` that owns the schema")
 	f.StringVar(&r.Reader, "reader", "sixfold_reader", "`role` that looks, as outbox stats, list and show do")
+	f.StringVar(&r.Operator, "operator", "sixfold_operator", "`role` that sends dead letters again, edits and discards them")
 	c.RunE = func(*cobra.Command, []string) error {
 		st, err := a.offline(false)
 		if err != nil {

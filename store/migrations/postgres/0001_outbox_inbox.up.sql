@@ -102,6 +102,7 @@ CREATE INDEX {{bare parked_line}} ON {{parked}} (line, n) WHERE line IS NOT NULL
 CREATE INDEX {{bare parked_message}} ON {{parked}} (consumer, message);
 CREATE INDEX {{bare parked_id}} ON {{parked}} (id);
 CREATE INDEX {{bare parked_dead}} ON {{parked}} (n) WHERE state = 2;
+CREATE INDEX {{bare parked_dead_key}} ON {{parked}} (consumer, key, n) WHERE state = 2;
 
 -- A key whose messages wait, or one message without a key. due is when the next attempt may be claimed: while it is
 -- claimed the end of that, infinity while its first message is dead. attempts were begun at the message called head.
