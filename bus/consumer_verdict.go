@@ -72,7 +72,7 @@ func (r *run) classify(it *item) {
 	}
 	switch {
 	case it.claim != nil:
-		it.suspect, it.paid = it.crashed, it.crashed // counted when it was claimed
+		it.suspect = it.crashed
 	case d.Claims != nil:
 		it.suspect = d.Attempts > 0
 	default:
@@ -93,13 +93,12 @@ func (r *run) attempt(it *item) verdict {
 	if it.refusal != "" {
 		return verdict{fate: dead, reason: it.refusal}
 	}
-	switch {
-	case it.suspect && !it.paid:
-		if v, run := r.count(it); !run {
-			return v
+	if it.suspect && !it.paid {
+		count := r.count
+		if it.claim != nil {
+			count = r.begin
 		}
-	case it.crashed:
-		if v, run := r.mayRun(it); !run {
+		if v, run := count(it); !run {
 			return v
 		}
 	}
@@ -150,6 +149,28 @@ func (r *run) count(it *item) (v verdict, run bool) {
 		it.attempts = ns[0] - 1
 	}
 	return r.mayRun(it)
+}
+
+// begin is count for a suspect that was parked.
+func (r *run) begin(it *item) (v verdict, run bool) {
+	if v, run := r.mayRun(it); !run {
+		return v, false
+	}
+	ctx, cancel := context.WithTimeout(r.handlers, r.c.o.HandlerTimeout)
+	defer cancel()
+	ours, err := r.c.parking.Begin(ctx, it.claim.p, r.c.o.ParkingLease)
+	switch {
+	case err != nil:
+		r.suspects.begin(err)
+		return r.wait(it, err), false
+	case !ours:
+		r.parker.drop(it.claim)
+		return verdict{fate: done}, false
+	}
+	r.suspects.end()
+	it.claim.p.Begun = true
+	it.paid = true
+	return v, true
 }
 
 // mayRun refuses what was begun as often as may be and did not come to an end.

@@ -157,9 +157,9 @@ func (l *lot) claim(ask bus.ParkedAsk) (bus.ParkedWork, error) {
 			work.Next = max(ln.due.Sub(now), 0)
 			break
 		}
-		out := &bus.ParkedLine{Attempts: ln.attempts + 1, Suspect: ln.held}
+		out := &bus.ParkedLine{Attempts: ln.attempts, Suspect: ln.held}
 		ln.epoch++
-		ln.held, ln.due, ln.attempts = true, now.Add(ask.Hold), ln.attempts+1
+		ln.held, ln.due = true, now.Add(ask.Hold)
 		tok := lotToken{ln, ln.epoch}
 		for _, d := range ln.ds[:min(len(ln.ds), ask.Rows)] {
 			again := &bus.Delivery{Envelope: d.Envelope, Topic: d.Topic, Token: tok, Claims: lotClaims{}}
@@ -197,12 +197,27 @@ func (l *lot) Tend(_ context.Context, keep []*bus.ParkedLine, hold time.Duration
 			continue
 		}
 		ln.epoch++
-		ln.held, ln.due, ln.attempts = false, time.Now(), max(ln.attempts-1, 0)
+		ln.held, ln.due = false, time.Now()
+		if pl.Begun && len(ln.ds) > 0 && ln.ds[0].ID == pl.Deliveries[0].ID {
+			ln.attempts--
+		}
 		if len(ln.ds) == 0 {
 			delete(l.lines, ln.key)
 		}
 	}
 	return ours, nil
+}
+
+func (l *lot) Begin(_ context.Context, pl *bus.ParkedLine, hold time.Duration) (bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	tok := pl.Token.(lotToken)
+	if l.down != nil || tok.ln.epoch != tok.epoch {
+		return false, l.down
+	}
+	tok.ln.attempts++
+	tok.ln.due = time.Now().Add(hold)
+	return true, nil
 }
 
 // waits answers the ids that wait, by key.

@@ -173,7 +173,7 @@ func (p *parker) take(pl *ParkedLine, begun time.Time) {
 		d.Owned = owned
 		items[i] = &item{d: d, claim: c, attempts: d.Attempts}
 	}
-	items[0].attempts = pl.Attempts - 1
+	items[0].attempts = pl.Attempts
 	items[0].crashed = pl.Suspect
 	p.mu.Lock()
 	p.claims[c] = struct{}{}

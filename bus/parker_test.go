@@ -229,12 +229,20 @@ func TestCrashOnLastAttempt(t *testing.T) {
 		}
 		l.lines["c"].attempts = 3
 		var got trace
-		running := 0
+		running, done := 0, map[string]bool{}
 		c := f.consumer(t, &bus.Options{Inbox: l, Retry: sixfold.Retry{MaxAttempts: 3, AfterDead: sixfold.GoOn}}, raw(func(ctx context.Context, env *sixfold.Envelope) error {
 			if strings.HasSuffix(env.ID, "1") {
 				if running++; running > 1 {
 					t.Errorf("%s runs beside another suspect", env.ID)
 				}
+				l.mu.Lock()
+				for key, ln := range l.lines { // counted when its turn has come, and not before
+					if want := map[bool]int{true: 3, false: 2}[key == env.Key]; key != "c" && !done[key] && ln.attempts != want {
+						t.Errorf("while %s runs: %d attempts at %s1", env.ID, ln.attempts, key)
+					}
+				}
+				done[env.Key] = true
+				l.mu.Unlock()
 			}
 			time.Sleep(time.Second)
 			if strings.HasSuffix(env.ID, "1") {

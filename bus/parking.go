@@ -22,6 +22,9 @@ type Parking interface {
 	Admit(ctx context.Context, consumer string, d *Delivery) (done func(context.Context) error, run bool, err error)
 	// Claim takes over lines that are due, for a while. Their deliveries have Claims.
 	Claim(ctx context.Context, consumer string, ask ParkedAsk) (ParkedWork, error)
+	// Begin commits that an attempt at the first message of a suspect line begins, which may crash the process. False: the
+	// line is not ours any more.
+	Begin(ctx context.Context, ln *ParkedLine, hold time.Duration) (ours bool, err error)
 	// Tend keeps the lines of keep for another while, which is counted from now, and gives those of back back. It reports
 	// which of keep are still ours.
 	Tend(ctx context.Context, keep []*ParkedLine, hold time.Duration, back []*ParkedLine) (ours []bool, err error)
@@ -64,10 +67,12 @@ type ParkedWork struct {
 // ParkedLine is a line that was claimed, with its first messages.
 type ParkedLine struct {
 	Deliveries []*Delivery
-	// Attempts at the first one, the one that begins now included.
+	// Attempts at the first one so far.
 	Attempts int
-	// Suspect: the first one may have crashed a process.
+	// Suspect: the first one may have crashed a process. It runs alone, and Begin counts its attempt.
 	Suspect bool
+	// Begun: an attempt was counted by Begin. Given back, it is taken off again.
+	Begun bool
 	// Token is Parking's own handle.
 	Token any
 }

@@ -135,7 +135,7 @@ func (l *lot[X]) Claim(ctx context.Context, consumer string, ask bus.ParkedAsk) 
 			slices.Reverse(out.Deliveries)
 		}
 		if planted.Is(planted.CrashUncounted) && out.Suspect {
-			out.Suspect, out.Attempts = false, 1
+			out.Suspect, out.Attempts = false, 0
 		}
 		work.Lines[i] = out
 	}
@@ -164,6 +164,7 @@ func (l *lot[X]) Tend(ctx context.Context, keep []*bus.ParkedLine, hold time.Dur
 	}
 	for i, ln := range back {
 		returns[i] = Return{Hold: ln.Token.(Hold)}
+		returns[i].Begins = ln.Begun
 	}
 	kept, err := l.b.parking.Tend(ctx, holds, hold, returns)
 	if err != nil {
@@ -174,6 +175,14 @@ func (l *lot[X]) Tend(ctx context.Context, keep []*bus.ParkedLine, hold time.Dur
 		_, ours[i] = slices.BinarySearch(kept, holds[i].Line)
 	}
 	return ours, nil
+}
+
+// Begin implements bus.Parking.
+func (l *lot[X]) Begin(ctx context.Context, ln *bus.ParkedLine, hold time.Duration) (bool, error) {
+	h := ln.Token.(Hold)
+	h.Begins = true
+	kept, err := l.b.parking.Tend(ctx, []Hold{h}, hold, nil)
+	return len(kept) == 1, err
 }
 
 // parkedClaims implements bus.Claims: the row leaves its line in the handler's transaction, which is its record.

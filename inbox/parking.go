@@ -33,7 +33,7 @@ type Parking interface {
 	// to be entered in the inbox (Item.Enter) and the inbox says that another copy was handled, parked or became dead. ErrLineFull
 	// leaves the transaction unusable.
 	Park(ctx context.Context, tx sqltx.Tx, consumer string, items []Item) ([]bool, error)
-	// Claim takes over up to ask.Lines lines of consumer that are due and counts an attempt for the first message of each.
+	// Claim takes over up to ask.Lines lines of consumer that are due.
 	Claim(ctx context.Context, consumer string, ask Ask) (Claimed, error)
 	// Take removes messages of claimed lines in the transaction of their handlers, records them as handled in the inbox,
 	// and answers those that were still there and ours, in ascending order. A message that another transaction is taking
@@ -45,8 +45,9 @@ type Parking interface {
 	Fail(ctx context.Context, f Failed) error
 	// Tend keeps lines for another hold, counted from now, and gives others back; it answers those of keep that are still
 	// ours, in ascending order. A line that another transaction holds, one that parks behind it for example, is ours as long as
-	// nobody else has it, and is kept at the next call, so that no line waits for another. What is given back is due after Return.Delay, and the attempt that Claim counted for its
-	// first message is taken off again unless that message has left. A line without messages ends.
+	// nobody else has it, and is kept at the next call, so that no line waits for another. Where Hold.Begins an
+	// attempt at its first message is counted, and another transaction waited for. What is given back is due after Return.Delay; the attempt that
+	// was counted so is taken off again, unless its message has left. A line without messages ends.
 	Tend(ctx context.Context, keep []Hold, hold time.Duration, back []Return) ([]int64, error)
 }
 
@@ -103,7 +104,7 @@ type Line struct {
 	Token string
 	// Suspect: whoever claimed it before did not give it back, so that its first message may have crashed a process.
 	Suspect bool
-	// Attempts at the first message, the one that begins now included.
+	// Attempts at the first message so far: those that failed, and those of a suspect that did not come to an end.
 	Attempts int
 	Rows     []Waiting
 }
@@ -131,6 +132,9 @@ type Ticket struct {
 type Hold struct {
 	Line  int64
 	Token string
+	// Begins: an attempt at its first message is counted before it runs, since it may crash the process. Of a line that is
+	// given back: such an attempt was counted, and did not fail.
+	Begins bool
 }
 
 // Return gives a claimed line back.

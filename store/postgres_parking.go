@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/sixfold-go/sixfold/inbox"
@@ -24,8 +25,8 @@ $18::text::integer[], $19::text::integer[], $20::bytea)`),
 		claim:    fill("SELECT * FROM {{parked_claim}}($1::text, $2::text::uuid, $3::integer, $4::integer, $5::bigint, $6::boolean)"),
 		take:     fill("SELECT * FROM {{parked_take}}($1::text::bigint[], $2::text::uuid[])"),
 		fail:     fill("SELECT {{parked_fail}}($1::bigint, $2::text::uuid, $3::bigint, $4::integer, $5::bigint, $6::boolean, $7::boolean, $8::text, $9::text, $10::text)"),
-		keep:     fill("SELECT * FROM {{parked_keep}}($1::text::bigint[], $2::text::uuid[], $3::bigint)"),
-		giveBack: fill("SELECT {{parked_give_back}}($1::text::bigint[], $2::text::uuid[], $3::text::bigint[])"),
+		keep:     fill("SELECT * FROM {{parked_keep}}($1::text::bigint[], $2::text::uuid[], $3::bigint, $4::boolean)"),
+		giveBack: fill("SELECT {{parked_give_back}}($1::text::bigint[], $2::text::uuid[], $3::text::bigint[], $4::text::boolean[])"),
 	}
 }
 
@@ -177,24 +178,32 @@ func (p *pgParking) Fail(ctx context.Context, f inbox.Failed) error {
 // holds meanwhile counts as ours, and is kept at the next call.
 func (p *pgParking) Tend(ctx context.Context, keep []inbox.Hold, hold time.Duration, back []inbox.Return) ([]int64, error) {
 	var kept []int64
-	if len(keep) > 0 {
-		ids, tokens := newArray(12*len(keep)), newArray(39*len(keep))
+	for _, begins := range []bool{false, true} {
+		ids, tokens, n := newArray(12*len(keep)), newArray(39*len(keep)), 0
 		for _, h := range keep {
-			ids.int(h.Line)
-			tokens.text(h.Token)
+			if h.Begins == begins {
+				ids.int(h.Line)
+				tokens.text(h.Token)
+				n++
+			}
 		}
-		if err := p.db.EachRow(ctx, p.keep, []any{ids.String(), tokens.String(), micros(hold)}, scanInts(&kept)); err != nil {
+		if n == 0 {
+			continue
+		}
+		if err := p.db.EachRow(ctx, p.keep, []any{ids.String(), tokens.String(), micros(hold), begins}, scanInts(&kept)); err != nil {
 			return nil, failed("keep parked messages", err)
 		}
 	}
+	slices.Sort(kept)
 	if len(back) > 0 {
-		ids, tokens, delays := newArray(12*len(back)), newArray(39*len(back)), newArray(8*len(back))
+		ids, tokens, delays, begun := newArray(12*len(back)), newArray(39*len(back)), newArray(8*len(back)), newArray(6*len(back))
 		for _, r := range back {
 			ids.int(r.Line)
 			tokens.text(r.Token)
 			delays.int(micros(r.Delay))
+			begun.bool(r.Begins)
 		}
-		if _, err := p.db.ExecSQL(ctx, p.giveBack, ids.String(), tokens.String(), delays.String()); err != nil {
+		if _, err := p.db.ExecSQL(ctx, p.giveBack, ids.String(), tokens.String(), delays.String(), begun.String()); err != nil {
 			return nil, failed("give parked messages back", err)
 		}
 	}

@@ -36,12 +36,12 @@ func newLiteParking(l *lite) *liteParking {
 		attempt:   fill("INSERT INTO {{attempt}} (n, attempt, at, node, error) VALUES (?1, ?2, ?3, ?4, ?5)"),
 		claimable: fill("SELECT id, coalesce(head, 0), attempts, token IS NOT NULL FROM {{line}} WHERE consumer = ?1 AND due <= ?2 ORDER BY due, id LIMIT ?3"),
 		content:   fill("SELECT count(*), coalesce(min(n), 0) FROM {{parked}} WHERE line = ?1"),
-		begin:     fill("UPDATE {{line}} SET token = ?2, due = ?3, size = ?4, head = ?5, attempts = 1 + CASE WHEN ?6 THEN attempts ELSE (SELECT p.attempts FROM {{parked}} p WHERE p.n = ?5) + ?7 END WHERE id = ?1 RETURNING attempts"),
+		begin:     fill("UPDATE {{line}} SET token = ?2, due = ?3, size = ?4, head = ?5, attempts = CASE WHEN ?6 THEN attempts ELSE (SELECT p.attempts FROM {{parked}} p WHERE p.n = ?5) END WHERE id = ?1 RETURNING attempts"),
 		end:       fill("DELETE FROM {{line}} WHERE id = ?1"),
 		next:      fill("SELECT due FROM {{line}} WHERE consumer = ?1 AND due < 9223372036854775807 AND (token IS NULL OR token <> ?2) ORDER BY due LIMIT 1"),
 		waiting:   fill("SELECT coalesce(sum(size), 0) FROM {{line}} WHERE consumer = ?1"),
 		rows:      fill("SELECT n, message, id, topic, coalesce(key, ''), attrs, body, body IS NULL, coalesce(damaged, ''), attempts, epoch FROM {{parked}} WHERE line = ?1 ORDER BY n LIMIT ?2"),
-		taken: fill("SELECT p.consumer, p.message, CASE WHEN l.head = p.n THEN l.attempts ELSE p.attempts + 1 END FROM {{parked}} p JOIN {{line}} l ON l.id = p.line " +
+		taken: fill("SELECT p.consumer, p.message, CASE WHEN l.head = p.n THEN max(l.attempts, p.attempts + 1) ELSE p.attempts + 1 END FROM {{parked}} p JOIN {{line}} l ON l.id = p.line " +
 			"WHERE p.n = ?1 AND l.token = ?2"),
 		remove:  fill("DELETE FROM {{parked}} WHERE n = ?1"),
 		forget:  fill("DELETE FROM {{attempt}} WHERE n = ?1"),
@@ -53,8 +53,8 @@ func newLiteParking(l *lite) *liteParking {
 		trim:    fill("DELETE FROM {{attempt}} WHERE rowid IN (SELECT rowid FROM {{attempt}} WHERE n = ?1 ORDER BY at DESC, attempt DESC LIMIT -1 OFFSET 50)"),
 		entered: fill("UPDATE {{inbox}} SET state = CASE WHEN ?3 THEN 3 ELSE state END, attempts = min(?4, 32767) WHERE consumer = ?1 AND message = ?2 AND state = 2"),
 		rest:    fill("UPDATE {{line}} SET token = NULL, size = ?2, head = ?3, attempts = ?4, due = ?5 WHERE id = ?1"),
-		back:    fill("UPDATE {{line}} SET token = NULL, size = ?2, due = ?4, attempts = attempts - (coalesce(head, 0) = ?3 AND attempts > 0) WHERE id = ?1"),
-		keep:    fill("UPDATE {{line}} SET due = ?3 WHERE id = ?1 AND token = ?2"),
+		back:    fill("UPDATE {{line}} SET token = NULL, size = ?2, due = ?4, attempts = attempts - (?5 AND coalesce(head, 0) = ?3 AND attempts > 0) WHERE id = ?1"),
+		keep:    fill("UPDATE {{line}} SET due = ?3, attempts = attempts + ?4 WHERE id = ?1 AND token = ?2"),
 	}
 }
 
@@ -206,7 +206,7 @@ func (p *liteParking) claim(ctx context.Context, tx sqltx.Tx, consumer string, a
 			}
 			continue
 		}
-		begun, err := oneInt(ctx, tx, p.begin, d.ID, ask.Token, now+micros(ask.Hold), size, first, first == d.head, boolInt(d.Suspect))
+		begun, err := oneInt(ctx, tx, p.begin, d.ID, ask.Token, now+micros(ask.Hold), size, first, first == d.head)
 		if err == nil {
 			d.Attempts = int(begun)
 			d.Rows, err = p.messages(ctx, tx, d.ID, ask.Rows)
@@ -340,7 +340,7 @@ func (p *liteParking) Tend(ctx context.Context, keep []inbox.Hold, hold time.Dur
 	err := p.db.InTx(ctx, func(tx sqltx.Tx) error {
 		now := p.now()
 		for _, h := range keep {
-			n, err := tx.Exec(ctx, p.keep, h.Line, h.Token, now+micros(hold))
+			n, err := tx.Exec(ctx, p.keep, h.Line, h.Token, now+micros(hold), boolInt(h.Begins))
 			if err != nil {
 				return err
 			}
@@ -374,7 +374,7 @@ func (p *liteParking) giveBack(ctx context.Context, tx sqltx.Tx, r inbox.Return,
 	case size == 0:
 		_, err = tx.Exec(ctx, p.end, r.Line)
 	default:
-		_, err = tx.Exec(ctx, p.back, r.Line, size, first, now+micros(r.Delay))
+		_, err = tx.Exec(ctx, p.back, r.Line, size, first, now+micros(r.Delay), boolInt(r.Begins))
 	}
 	return err
 }

@@ -233,11 +233,7 @@ func (p parking) Claim(ctx context.Context, consumer string, ask inbox.Ask) (out
 				expired := l.token != ""
 				if l.head != ns[0] {
 					l.head, l.attempts = ns[0], s.parked.seen(tx, ns[0]).Attempts
-					if expired {
-						l.attempts++ // whoever claimed it before may have crashed on this one
-					}
 				}
-				l.attempts++
 				l.token, l.due, l.size = ask.Token, now.Add(delay(ask.Hold)), len(ns)
 				s.lines.put(tx, id, &l)
 				got := inbox.Line{ID: id, Token: ask.Token, Suspect: expired, Attempts: l.attempts}
@@ -310,7 +306,7 @@ func (p parking) Take(ctx context.Context, t sqltx.Tx, ns []inbox.Ticket) (taken
 			}
 			count := r.Attempts + 1
 			if l.head == ticket.N {
-				count = l.attempts
+				count = max(count, l.attempts)
 			}
 			s.parked.put(tx, ticket.N, nil)
 			taken = append(taken, ticket.N)
@@ -397,9 +393,21 @@ func (p parking) Tend(ctx context.Context, keep []inbox.Hold, hold time.Duration
 					continue
 				}
 				kept = append(kept, h.Line)
+				if h.Begins {
+					if err := s.lines.free(ctx, tx, h.Line); err != nil {
+						return err
+					}
+					if l = s.lines.seen(tx, h.Line); l == nil || l.token != h.Token {
+						kept = kept[:len(kept)-1]
+						continue
+					}
+				}
 				if !s.lines.held(tx, h.Line) { // else it is kept at the next call
 					longer := *l
 					longer.due = s.clock().Add(delay(hold))
+					if h.Begins {
+						longer.attempts++
+					}
 					s.lines.put(tx, h.Line, &longer)
 				}
 			}
@@ -432,7 +440,7 @@ func (p parking) giveBack(ctx context.Context, r inbox.Return) error {
 				s.end(tx, r.Line, &l)
 				return nil
 			}
-			if l.head == ns[0] && l.attempts > 0 {
+			if r.Begins && l.head == ns[0] && l.attempts > 0 {
 				l.attempts--
 			}
 			l.token, l.due, l.size = "", s.clock().Add(delay(r.Delay)), len(ns)

@@ -107,9 +107,19 @@ func (s *suite) back(l inbox.Line, delay time.Duration) {
 	s.must(err)
 }
 
+// attempt counts an attempt at the first message of l before it runs, and keeps l for hold.
+func (s *suite) attempt(l inbox.Line, hold time.Duration) {
+	s.Helper()
+	h := holdOf(l)
+	h.Begins = true
+	if kept, err := s.Inbox.Parking().Tend(s.ctx(), []inbox.Hold{h}, hold, nil); err != nil || len(kept) != 1 {
+		s.Fatalf("an attempt at a line of ours does not begin: %v, %v", kept, err)
+	}
+}
+
 // fail puts down a failed attempt at the first message of l.
 func (s *suite) fail(l inbox.Line, change func(f *inbox.Failed)) error {
-	f := inbox.Failed{Hold: holdOf(l), N: l.Rows[0].N, Attempts: l.Attempts, Error: "boom: again", Node: "host/2"}
+	f := inbox.Failed{Hold: holdOf(l), N: l.Rows[0].N, Attempts: l.Attempts + 1, Error: "boom: again", Node: "host/2"}
 	if change != nil {
 		change(&f)
 	}
@@ -320,7 +330,7 @@ var parkingCases = []testCase{
 		s.park("c", failedLetter(1, "k"), letter(2, "k"))
 		for want := 2; want <= 60; want++ { // more attempts than are kept
 			l := s.only(s.takeOver("c", 1))
-			if l.Attempts != want || l.Suspect || l.Rows[0].Attempts != want-1 {
+			if l.Attempts != want-1 || l.Suspect || l.Rows[0].Attempts != want-1 {
 				s.Fatalf("attempt %d is counted as %d after %d, suspect %t", want, l.Attempts, l.Rows[0].Attempts, l.Suspect)
 			}
 			s.must(s.fail(l, nil))
@@ -347,8 +357,8 @@ var parkingCases = []testCase{
 		}
 		l := s.only(s.takeOver("c", 9))
 		s.holds(l, 2)
-		if l.Attempts != 1 {
-			s.Errorf("the next message of the key begins with attempt %d", l.Attempts)
+		if l.Attempts != 0 {
+			s.Errorf("the next message of the key begins after %d attempts", l.Attempts)
 		}
 		s.want([]inbox.Verdict{s.verdict("c", 1), s.verdict("c", 3), s.verdict("c", 4)}, inbox.Dead, inbox.Dead, inbox.Dead)
 		s.want(s.handle("c", inbox.Record{Message: [16]byte{7}, Key: "alone"}), inbox.First)
@@ -373,18 +383,31 @@ var parkingCases = []testCase{
 		s.park("c", failedLetter(1, "k"), letter(2, "k"))
 		for range 3 {
 			l := s.only(s.takeOver("c", 1))
-			if l.Attempts != 2 || l.Suspect {
-				s.Errorf("attempt %d, suspect %t after a line was given back", l.Attempts, l.Suspect)
+			if l.Attempts != 1 || l.Suspect {
+				s.Errorf("%d attempts, suspect %t after a line was given back", l.Attempts, l.Suspect)
 			}
 			s.back(l, 0)
 		}
 		l := s.only(s.takeOver("c", 1))
+		s.attempt(l, time.Hour)
+		begun := holdOf(l)
+		begun.Begins = true
+		_, err := s.Inbox.Parking().Tend(s.ctx(), nil, 0, []inbox.Return{{Hold: begun}})
+		s.must(err)
+		if l := s.only(s.takeOver("c", 1)); l.Attempts != 1 {
+			s.Errorf("%d attempts after one was begun and given back", l.Attempts)
+		} else {
+			s.back(l, 0)
+		}
+		l = s.only(s.takeOver("c", 1))
+		s.attempt(l, time.Hour)
 		s.done(l, 0)
-		s.back(l, 0)
+		_, err = s.Inbox.Parking().Tend(s.ctx(), nil, 0, []inbox.Return{{Hold: inbox.Hold{Line: l.ID, Token: l.Token, Begins: true}}})
+		s.must(err)
 		l = s.only(s.takeOver("c", 1))
 		s.holds(l, 2)
-		if l.Attempts != 1 {
-			s.Errorf("the second message begins with attempt %d", l.Attempts)
+		if l.Attempts != 0 {
+			s.Errorf("the second message begins after %d attempts", l.Attempts)
 		}
 		s.back(l, time.Hour)
 		if got := s.takeOver("c", 1); len(got.Lines) != 0 || got.Next < 50*time.Minute {
@@ -393,18 +416,25 @@ var parkingCases = []testCase{
 	}},
 	{name: "CrashOnLastAttempt", run: func(s *suite) { // guarantees: I8
 		s.park("c", failedLetter(1, "k"), letter(2, "k"))
-		for want := 2; want <= 4; want++ {
-			l := s.only(s.takeOverFor("c", 1, time.Microsecond))
-			if l.Attempts != want || l.Suspect != (want > 2) {
-				s.Errorf("take-over %d: attempt %d, suspect %t", want-1, l.Attempts, l.Suspect)
+		for want := 1; want <= 3; want++ {
+			l := s.only(s.takeOverFor("c", 1, time.Hour))
+			if l.Attempts != want || l.Suspect != (want > 1) {
+				s.Errorf("take-over %d: %d attempts, suspect %t", want, l.Attempts, l.Suspect)
+			}
+			s.attempt(l, 0) // and its process dies with it
+		}
+		for range 2 { // in hand when its process died, and not begun: another one killed it
+			if l := s.only(s.takeOverFor("c", 1, time.Microsecond)); l.Attempts != 4 || !l.Suspect {
+				s.Errorf("%d attempts, suspect %t; want 4, true", l.Attempts, l.Suspect)
 			}
 		}
 		l := s.only(s.takeOverFor("c", 1, time.Hour))
+		s.attempt(l, time.Hour)
 		s.done(l, 0)
 		s.must(s.expire(l))
 		l = s.only(s.takeOver("c", 1))
-		if l.Attempts != 2 || !l.Suspect {
-			s.Errorf("the second message was in hand when its process died: attempt %d, suspect %t; want 2, true", l.Attempts, l.Suspect)
+		if l.Attempts != 0 || !l.Suspect {
+			s.Errorf("the second message was in hand when its process died: %d attempts, suspect %t; want 0, true", l.Attempts, l.Suspect)
 		}
 	}},
 	{name: "TendKeepsAndLoses", run: func(s *suite) { // guarantees: R7
@@ -458,8 +488,8 @@ var parkingCases = []testCase{
 		s.want([]inbox.Verdict{s.verdict("c", 2)}, inbox.Parked)
 		l = s.only(s.takeOver("c", 1))
 		s.holds(l, 1, 2, 3)
-		if l.Attempts != 2 || l.Rows[1].Attempts != 7 {
-			s.Errorf("attempts %d and %d, want 2 and 7", l.Attempts, l.Rows[1].Attempts)
+		if l.Attempts != 1 || l.Rows[1].Attempts != 7 {
+			s.Errorf("attempts %d and %d, want 1 and 7", l.Attempts, l.Rows[1].Attempts)
 		}
 		s.done(l, 0)
 		s.must(s.fail(l, func(f *inbox.Failed) { f.N, f.Attempts, f.Dead = l.Rows[1].N, 8, true }))

@@ -3,8 +3,8 @@ DROP FUNCTION {{publish}}(text, text, bytea, text, text, text, jsonb, boolean, t
 DROP FUNCTION {{publish_attrs}}(text, text, text, jsonb, boolean);
 DROP FUNCTION {{partition_of}}(text);
 DROP FUNCTION {{outbox_bury}}(uuid, bigint[], bytea, text[], text[], text[], text[], text[], text[], integer[]);
-DROP FUNCTION {{parked_give_back}}(bigint[], uuid[], bigint[]);
-DROP FUNCTION {{parked_keep}}(bigint[], uuid[], bigint);
+DROP FUNCTION {{parked_give_back}}(bigint[], uuid[], bigint[], boolean[]);
+DROP FUNCTION {{parked_keep}}(bigint[], uuid[], bigint, boolean);
 DROP FUNCTION {{parked_fail}}(bigint, uuid, bigint, integer, bigint, boolean, boolean, text, text, text);
 DROP FUNCTION {{parked_take}}(bigint[], uuid[]);
 DROP FUNCTION {{parked_claim}}(text, uuid, integer, integer, bigint, boolean);

@@ -633,10 +633,10 @@ BEGIN
       DELETE FROM {{line}} d WHERE d.id = of_line;
       CONTINUE;
     END IF;
-    -- Within a claim messages run one after the other and only the current first one can have crashed its process, so that
-    -- who takes over an expired claim adds an attempt for it.
+    -- A line that was in hand when its process died is only suspected: which one killed it nobody knows. An attempt is counted
+    -- when such a line has its turn to run alone.
     UPDATE {{line}} d SET token = by_token, due = begin_at + hold::double precision * interval '1 microsecond', size = f.size, head = f.first,
-        attempts = 1 + CASE WHEN l.head = f.first THEN l.attempts ELSE (SELECT p.attempts FROM {{parked}} p WHERE p.n = f.first) + l.expired::integer END
+        attempts = CASE WHEN l.head = f.first THEN l.attempts ELSE (SELECT p.attempts FROM {{parked}} p WHERE p.n = f.first) END
       WHERE d.id = of_line RETURNING d.attempts INTO f.size;
     ours := ours || of_line;
     begins := begins || f.size;
@@ -675,7 +675,7 @@ BEGIN
   PERFORM 1 FROM {{parked}} p WHERE p.n = ANY(ns) ORDER BY p.n FOR UPDATE;
   WITH d AS (
     DELETE FROM {{parked}} p USING {{line}} l, unnest(ns, tokens) u(n, token) WHERE p.n = u.n AND l.id = p.line AND l.token = u.token
-      RETURNING p.n, p.consumer, p.message, CASE WHEN l.head = p.n THEN l.attempts ELSE p.attempts + 1 END AS count)
+      RETURNING p.n, p.consumer, p.message, CASE WHEN l.head = p.n THEN greatest(l.attempts, p.attempts + 1) ELSE p.attempts + 1 END AS count)
   SELECT array_agg(d.n ORDER BY d.n), array_agg(d.consumer ORDER BY d.n), array_agg(d.message ORDER BY d.n), array_agg(d.count ORDER BY d.n)
     INTO taken, whose, messages, counts FROM d;
   IF taken IS NULL THEN
@@ -733,14 +733,17 @@ END
 $sixfold$;
 
 -- Keeps lines for another hold and answers those that are ours. A line that a transaction holds, one that parks behind it for
--- example, is kept at the next call: waiting for it would hold up the others.
-CREATE FUNCTION {{parked_keep}}(ids bigint[], tokens uuid[], hold bigint) RETURNS SETOF bigint
+-- example, is kept at the next call: waiting for it would hold up the others. Where an attempt begins, it is waited for.
+CREATE FUNCTION {{parked_keep}}(ids bigint[], tokens uuid[], hold bigint, begins boolean) RETURNS SETOF bigint
   LANGUAGE plpgsql VOLATILE
   SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $sixfold$
 #variable_conflict use_column
 BEGIN
-  UPDATE {{line}} l SET due = clock_timestamp() + hold::double precision * interval '1 microsecond'
+  IF begins THEN
+    PERFORM 1 FROM {{line}} k JOIN unnest(ids, tokens) u(id, token) ON k.id = u.id AND k.token = u.token ORDER BY k.consumer, k.key COLLATE "C", k.id FOR NO KEY UPDATE OF k;
+  END IF;
+  UPDATE {{line}} l SET due = clock_timestamp() + hold::double precision * interval '1 microsecond', attempts = l.attempts + begins::integer
     WHERE l.id = ANY(ARRAY(SELECT k.id FROM {{line}} k JOIN unnest(ids, tokens) u(id, token) ON k.id = u.id AND k.token = u.token FOR NO KEY UPDATE OF k SKIP LOCKED));
   RETURN QUERY SELECT l.id FROM {{line}} l JOIN unnest(ids, tokens) u(id, token) ON l.id = u.id AND l.token = u.token ORDER BY l.id;
 END
@@ -749,7 +752,7 @@ $sixfold$;
 -- Gives lines back, and ends those without messages. Each is locked before it is asked by another statement whether
 -- messages are left: asked in the statement that deletes it, one that came while that waited for the lock would be left
 -- without a line.
-CREATE FUNCTION {{parked_give_back}}(ids bigint[], tokens uuid[], delays bigint[]) RETURNS void
+CREATE FUNCTION {{parked_give_back}}(ids bigint[], tokens uuid[], delays bigint[], begun boolean[]) RETURNS void
   LANGUAGE plpgsql VOLATILE
   SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $sixfold$
@@ -758,7 +761,7 @@ DECLARE
   l record;
   f record;
 BEGIN
-  FOR l IN SELECT k.id, u.delay FROM {{line}} k JOIN unnest(ids, tokens, delays) u(id, token, delay) ON k.id = u.id AND k.token = u.token
+  FOR l IN SELECT k.id, u.delay, u.begun FROM {{line}} k JOIN unnest(ids, tokens, delays, begun) u(id, token, delay, begun) ON k.id = u.id AND k.token = u.token
     ORDER BY k.consumer, k.key COLLATE "C", k.id FOR UPDATE OF k
   LOOP
     SELECT count(*)::integer AS size, min(p.n) AS first INTO f FROM {{parked}} p WHERE p.line = l.id;
@@ -766,7 +769,7 @@ BEGIN
       DELETE FROM {{line}} d WHERE d.id = l.id;
     ELSE
       UPDATE {{line}} d SET token = NULL, due = clock_timestamp() + l.delay::double precision * interval '1 microsecond', size = f.size,
-          attempts = d.attempts - coalesce(d.head = f.first AND d.attempts > 0, false)::integer
+          attempts = d.attempts - coalesce(l.begun AND d.head = f.first AND d.attempts > 0, false)::integer
         WHERE d.id = l.id;
     END IF;
   END LOOP;
