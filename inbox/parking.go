@@ -3,8 +3,10 @@ package inbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
+	"github.com/sixfold-go/sixfold/bus"
 	"github.com/sixfold-go/sixfold/sqltx"
 )
 
@@ -18,7 +20,7 @@ const (
 
 var (
 	// ErrLineFull says that MaxLine messages wait behind one key already.
-	ErrLineFull = errors.New("inbox: as many messages as may wait behind one key do; handle or discard the first one")
+	ErrLineFull = fmt.Errorf("inbox: %w behind one key; redrive or discard the first one", bus.ErrParkingFull)
 	// ErrNotOurs says that the line was taken over from us, or the message is not in it any more.
 	ErrNotOurs = errors.New("inbox: the parked messages are not ours any more")
 )
