@@ -19,6 +19,7 @@ import (
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
 	"github.com/sixfold-go/sixfold/inbox"
+	"github.com/sixfold-go/sixfold/itest/roles"
 	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/outbox"
 	"github.com/sixfold-go/sixfold/sqltx"
@@ -61,35 +62,42 @@ func onBoth(t *testing.T, test func(t *testing.T, w *world)) {
 func newWorld(t testing.TB, kind string) *world {
 	t.Helper()
 	w := &world{TB: t, kind: kind}
+	const effects = "CREATE TABLE effect (i %s, consumer text, key text, n integer)"
 	var err error
 	if kind == "postgres" {
-		w.pool, err = sql.Open("pgx", servers.Postgres(t).Database(t))
+		opts := &store.Options{Prefix: "sixfold_"}
+		as := roles.On(t, servers.Postgres(t).Database(t), opts)
+		super := w.open("pgx", as.Superuser)
+		if _, err := super.ExecContext(t.Context(), fmt.Sprintf(effects, "bigint GENERATED ALWAYS AS IDENTITY")); err != nil {
+			t.Fatal(err)
+		}
+		w.pool = w.open("pgx", as.Application)
+		w.db = sqltx.StdDB(w.pool)
+		w.st, err = store.Postgres(w.db, opts)
 	} else {
-		w.pool, err = sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "db")+"?_pragma=busy_timeout(20000)&_pragma=journal_mode(wal)&_txlock=immediate")
+		w.pool = w.open("sqlite", "file:"+filepath.Join(t.TempDir(), "db")+"?_pragma=busy_timeout(20000)&_pragma=journal_mode(wal)&_txlock=immediate")
+		w.exec(fmt.Sprintf(effects, "INTEGER PRIMARY KEY AUTOINCREMENT"))
+		w.db = sqltx.StdDB(w.pool)
+		if w.st, err = store.SQLite(w.db, nil); err == nil {
+			err = w.st.Migrate(t.Context())
+		}
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.pool.SetMaxOpenConns(20)
-	t.Cleanup(func() { _ = w.pool.Close() })
-	w.db = sqltx.StdDB(w.pool)
-	if kind == "postgres" {
-		w.st, err = store.Postgres(w.db, &store.Options{Prefix: "sixfold_"})
-	} else {
-		w.st, err = store.SQLite(w.db, nil)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := w.st.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	serial := "INTEGER PRIMARY KEY AUTOINCREMENT"
-	if kind == "postgres" {
-		serial = "bigint GENERATED ALWAYS AS IDENTITY"
-	}
-	w.exec("CREATE TABLE effect (i " + serial + ", consumer text, key text, n integer)")
 	return w
+}
+
+// open is a pool, which the test's end closes.
+func (w *world) open(driver, dsn string) *sql.DB {
+	w.Helper()
+	pool, err := sql.Open(driver, dsn)
+	if err != nil {
+		w.Fatal(err)
+	}
+	pool.SetMaxOpenConns(20)
+	w.Cleanup(func() { _ = pool.Close() })
+	return pool
 }
 
 func (w *world) box() *inbox.Box[*sql.Tx] {
