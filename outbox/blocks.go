@@ -86,13 +86,6 @@ func (b *blocks) try(now time.Time) (lowest int64) {
 	return lowest
 }
 
-// rest closes again the keys that try has opened, since an outage came before their rows had their try.
-func (b *blocks) rest() {
-	for _, f := range b.by {
-		f.trying = false
-	}
-}
-
 // drop forgets the blocks of partitions that are no longer ours.
 func (b *blocks) drop(partitions []int16) {
 	for k, f := range b.by {
