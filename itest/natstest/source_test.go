@@ -170,7 +170,8 @@ func TestAPlannedStopRepeatsNothing(t *testing.T) {
 // guarantees: R2, K2
 func TestRebalanceRepeatsNothing(t *testing.T) {
 	f := newFixture(t, nil)
-	tr := f.connect(t, f.url, fast(nats.Options{Topics: []string{"orders"}}))
+	calm := func(o *nats.Options) *nats.Options { o.Lease = 10 * time.Second; return o } // a busy machine loses none meanwhile
+	tr := f.connect(t, f.url, calm(fast(nats.Options{Topics: []string{"orders"}})))
 	sub := group("orders", true)
 	sub.MaxInFlight = 30
 	sender := open(t, tr)
@@ -211,7 +212,7 @@ func TestRebalanceRepeatsNothing(t *testing.T) {
 		mustSend(t, sender, messages("orders", texts...)...)
 		switch i {
 		case 5, 10:
-			stops = append(stops, work(f.connect(t, f.url, fast(nats.Options{}))))
+			stops = append(stops, work(f.connect(t, f.url, calm(fast(nats.Options{})))))
 		case 15:
 			stopFirst()
 		case 20:

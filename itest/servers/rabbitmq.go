@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -190,12 +191,27 @@ func (r *RabbitMQServer) env() []string {
 		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}"+quiet)
 }
 
+// tlsListens asks whether the listener for TLS, which opens after the other one, is there.
+func (r *RabbitMQServer) tlsListens() error {
+	if r.options.CAFile == "" {
+		return nil
+	}
+	conn, err := net.Dial("tcp", loopback(r.tlsPort))
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
 // awaitReady returns once a client can log in.
 func (r *RabbitMQServer) awaitReady(ctx context.Context, server *process) error {
 	for {
 		conn, err := amqp.Dial(r.url("amqp", r.port))
 		if err == nil {
-			return conn.Close()
+			err = errors.Join(conn.Close(), r.tlsListens())
+		}
+		if err == nil {
+			return nil
 		}
 		select {
 		case <-server.ended:
