@@ -17,6 +17,7 @@ import (
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/deadletter"
 	"github.com/sixfold-go/sixfold/inbox"
+	"github.com/sixfold-go/sixfold/itest/roles"
 	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/outbox"
 	"github.com/sixfold-go/sixfold/sqltx"
@@ -30,7 +31,8 @@ func TestMain(m *testing.M) {
 	servers.Main(m)
 }
 
-// world is a database with the tables of a store.
+// world is a database with the tables of a store. On PostgreSQL what is tested has the grants of an operator, and the
+// superuser makes what it finds.
 type world struct {
 	t       testing.TB
 	pg      bool
@@ -76,15 +78,22 @@ func each(t *testing.T, test func(t *testing.T, w *world)) {
 
 func newWorld(t testing.TB, pg bool) *world {
 	t.Helper()
-	dsn := "sqlite:" + filepath.Join(t.TempDir(), "t.db")
-	if pg {
-		dsn = servers.Postgres(t).Database(t)
+	if !pg {
+		w, stop, err := open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "t.db"))
+		must(t, err)
+		t.Cleanup(stop)
+		w.t = t
+		must(t, w.st.Migrate(t.Context()))
+		return w
 	}
-	w, stop, err := open(t.Context(), dsn)
+	as := roles.On(t, servers.Postgres(t).Database(t), nil)
+	w, stop, err := open(t.Context(), as.Superuser)
 	must(t, err)
 	t.Cleanup(stop)
-	w.t = t
-	must(t, w.st.Migrate(t.Context()))
+	operator, stop, err := open(t.Context(), as.Operator)
+	must(t, err)
+	t.Cleanup(stop)
+	w.t, w.dsn, w.letters = t, as.Operator, operator.letters
 	return w
 }
 
