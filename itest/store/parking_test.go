@@ -83,12 +83,12 @@ func TestParkingPlanGuard(t *testing.T) {
 	count("claim 10 lines", fmt.Sprintf(claim, "c", 10), 10*300) // 100 messages each are counted, 50 read
 	count("claim all lines", fmt.Sprintf(claim, "c", 1000), 1000*300)
 	count("claim when nothing is due", fmt.Sprintf(claim, "c", 10), 60)
-	count("take", fmt.Sprintf("SELECT * FROM sixfold.parked_take('{%d}', '{%s}')", n, token), 100)
+	count("take", fmt.Sprintf("SELECT * FROM sixfold.parked_take('{%d}', '{%s}')", n, token), 500)
 	must(t, p.QueryRow(t.Context(), "SELECT line, n FROM sixfold.parked WHERE consumer = 'c' AND key = 'key 501' ORDER BY n LIMIT 1").Scan(&line, &n))
-	count("keep", fmt.Sprintf("SELECT * FROM sixfold.parked_keep('{%d}', '{%s}', 1, false)", line, token), 60)
-	count("begin", fmt.Sprintf("SELECT * FROM sixfold.parked_keep('{%d}', '{%s}', 1, true)", line, token), 80)
-	count("fail", fmt.Sprintf("SELECT sixfold.parked_fail(%d, '%s', %d, 2, 0, true, true, '', '', '')", line, token, n), 250)
-	count("give back", fmt.Sprintf("SELECT sixfold.parked_give_back('{%d}', '{%s}', '{0}', '{false}')", line+1, token), 250)
+	count("keep", fmt.Sprintf("SELECT * FROM sixfold.parked_keep('{%d}', '{%s}', 1, false)", line, token), 500)
+	count("begin", fmt.Sprintf("SELECT * FROM sixfold.parked_keep('{%d}', '{%s}', 1, true)", line, token), 500)
+	count("fail", fmt.Sprintf("SELECT sixfold.parked_fail(%d, '%s', %d, 2, 0, true, true, '', '', '')", line, token, n), 1000)
+	count("give back", fmt.Sprintf("SELECT sixfold.parked_give_back('{%d}', '{%s}', '{0}', '{false}')", line+1, token), 1000)
 	count("record two copies", `SELECT * FROM sixfold.inbox_record('c', (SELECT string_agg(message || message, '') FROM (SELECT message FROM sixfold.inbox WHERE consumer = 'c' LIMIT 2) m), '{NULL,NULL}')`, 100)
 	count("record behind", `SELECT * FROM sixfold.inbox_record('c', decode(repeat('ab', 32) || repeat('cd', 32), 'hex'), '{"key 7","key 8"}')`, 100)
 }
