@@ -46,7 +46,7 @@ func scenarios() []scenario {
 		{"poison is parked", []string{"-n", "400", "-faults", "0", "-poison", "shipping", "-attempts", "3", "-bound", "45s"},
 			[]planted.Bug{planted.CrashUncounted}},
 		// What is not kept in time is handled before its owner finds out.
-		{"consumers freeze", []string{"-n", "500", "-faults", "3", "-deck", "freeze parked", "-failing", "-poison", "", "-slow-tend", "250ms"},
+		{"consumers freeze", []string{"-n", "900", "-faults", "8", "-deck", "freeze parked", "-failing", "-poison", "", "-slow-tend", "250ms"},
 			[]planted.Bug{planted.ClaimUnfenced}},
 	}
 }
