@@ -64,10 +64,7 @@ func NewConsumer(t Subscriber, s Subscription, opts *Options, routes ...sixfold.
 		return nil, errors.Join(errs...)
 	}
 	c.caps = t.Capabilities()
-	if s.Ordered && !c.caps.OrderPerKey {
-		errs = append(errs, fmt.Errorf("bus: consumer %q: %w subscription: Ordered, but %s does not keep the order of a key through redeliveries; leave Ordered out, or use a transport that does",
-			c.s.Group, sixfold.ErrInvalid, orElse(c.caps.Name, "this transport")))
-	}
+	errs = append(errs, c.caps.check(s, &c.o))
 	if c.o.Inbox != nil {
 		c.parking = c.o.Inbox.Parking()
 	}

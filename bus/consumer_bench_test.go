@@ -28,7 +28,7 @@ func (e *endless) Subscribe(_ context.Context, s bus.Subscription) (bus.Source, 
 	return e, nil
 }
 func (e *endless) Capabilities() bus.Capabilities {
-	return bus.Capabilities{Name: "endless", OrderPerKey: true, PrefixPerKey: true, Confirms: true}
+	return bus.Capabilities{Name: "endless", OrderPerKey: true, PrefixPerKey: true, Confirms: true, Copies: true}
 }
 func (e *endless) Receive(ctx context.Context, most int) ([]*bus.Delivery, error) {
 	for {

@@ -209,7 +209,7 @@ const forgetFor = 10 * time.Second
 func (l *lane) abandon(h *hold) {
 	h.gone = true
 	delete(l.holds, h)
-	if h.key != "" {
-		delete(l.closed, h.key)
+	if h.at.key != "" {
+		delete(l.closed, h.at)
 	}
 }

@@ -21,6 +21,7 @@ type lot struct {
 	dead    []string // id:reason
 	parks   []string // id:attempts
 	down    error
+	most    int           // messages of a line; 0: any number
 	slow    chan struct{} // Park waits for it, if it is there
 	claims  int
 	claimed chan struct{} // Claim waits for it when it has claimed something, if it is there
@@ -72,8 +73,7 @@ func (l *lot) Park(ctx context.Context, _ string, f bus.Failure) error {
 			return bus.ErrLost
 		}
 	} else if ln != nil {
-		ln.ds = append(ln.ds, f.Delivery)
-		return nil
+		return l.join(ln, f.Delivery)
 	} else {
 		ln = &lotLine{key: lotKey(f.Delivery), ds: []*bus.Delivery{f.Delivery}}
 		l.lines[ln.key] = ln
@@ -87,6 +87,15 @@ func (l *lot) Park(ctx context.Context, _ string, f bus.Failure) error {
 			l.leave(ln)
 		}
 	}
+	return nil
+}
+
+// join puts a message behind others.
+func (l *lot) join(ln *lotLine, d *bus.Delivery) error {
+	if l.most > 0 && len(ln.ds) >= l.most {
+		return fmt.Errorf("%w: %w", bus.ErrUnavailable, bus.ErrParkingFull)
+	}
+	ln.ds = append(ln.ds, d)
 	return nil
 }
 
@@ -116,8 +125,7 @@ func (l *lot) Admit(_ context.Context, _ string, d *bus.Delivery) (func(context.
 		return nil, false, nil
 	}
 	if ln := l.lines[d.Key]; ln != nil {
-		ln.ds = append(ln.ds, d)
-		return nil, false, nil
+		return nil, false, l.join(ln, d)
 	}
 	return nil, true, nil
 }

@@ -41,7 +41,7 @@ type fake struct {
 }
 
 func newFake() *fake {
-	return &fake{caps: bus.Capabilities{Name: "fake", OrderPerKey: true, PrefixPerKey: true, Confirms: true},
+	return &fake{caps: bus.Capabilities{Name: "fake", OrderPerKey: true, PrefixPerKey: true, Confirms: true, Copies: true},
 		held: map[*bus.Delivery]bool{}, extended: map[string]int{}, more: make(chan struct{}, 1)}
 }
 

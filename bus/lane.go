@@ -48,7 +48,8 @@ func (it *item) leave(gates []*gate) []*gate {
 
 // lane is one goroutine that runs handlers, one after the other: those of the keys that hash to it, and those
 // without a key that it finds. A key whose message failed is closed: its later messages gather behind it, while the
-// lane goes on with other keys.
+// lane goes on with other keys. What comes from the key's line in the database passes: it is earlier than all that comes from the
+// broker, which may be waiting for a place in that very line.
 type lane struct {
 	r    *run
 	wake chan struct{} // at most one token
@@ -56,7 +57,7 @@ type lane struct {
 
 	mu       sync.Mutex
 	q        deque
-	closed   map[string]*hold   // by key
+	closed   map[place]*hold
 	holds    map[*hold]struct{} // all of them, those without a key too
 	running  []*item
 	since    time.Time
@@ -67,7 +68,7 @@ type lane struct {
 }
 
 func newLane(r *run) *lane {
-	return &lane{r: r, wake: make(chan struct{}, 1), closed: make(map[string]*hold), holds: make(map[*hold]struct{})}
+	return &lane{r: r, wake: make(chan struct{}, 1), closed: make(map[place]*hold), holds: make(map[*hold]struct{})}
 }
 
 // push appends items to the lane's queue. Only the receiving goroutine calls it.
@@ -187,14 +188,12 @@ func (l *lane) admit(it *item) bool {
 		l.r.flight.remove(it)
 		return false
 	}
-	if it.d.Key != "" {
-		if h := l.closed[it.d.Key]; h != nil {
-			h.items = append(h.items, it)
-			if !h.busy && h.items[0].lost() { // it was taken away and has come again, or will
-				l.open(h)
-			}
-			return false
+	if h := l.before(it); h != nil {
+		h.items = append(h.items, it)
+		if !h.busy && h.items[0].lost() { // it was taken away and has come again, or will
+			l.open(h)
 		}
+		return false
 	}
 	if l.stopping && !it.acked {
 		l.leaving = it.leave(l.leaving)

@@ -16,7 +16,7 @@ func (it *item) batches() bool {
 // gather makes running a batch: first and what follows it directly for the same route. The lane is locked.
 func (l *lane) gather(first *item) {
 	fits := func(it *item) bool {
-		if it.lost() || l.stopping && !it.acked || it.d.Key != "" && l.closed[it.d.Key] != nil {
+		if it.lost() || l.stopping && !it.acked || l.before(it) != nil {
 			return false
 		}
 		if !it.judged {

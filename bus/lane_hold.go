@@ -10,19 +10,38 @@ import (
 // the later ones of the key wait behind it. Without a key it is one item.
 type hold struct {
 	l     *lane
-	key   string
+	at    place
 	items []*item
 	timer *time.Timer
 	busy  bool // on its way to be a dead letter: not given back before that is known
 	gone  bool
 }
 
-// shut closes the key of it. The lane is locked.
+// place is what a hold closes: a key, for what comes from the broker or for what comes from its line in the database.
+type place struct {
+	key    string
+	parked bool
+}
+
+func (it *item) place() place { return place{it.d.Key, it.claim != nil} }
+
+// before answers what it has to wait behind, or nil. The lane is locked.
+func (l *lane) before(it *item) *hold {
+	if it.d.Key == "" || len(l.closed) == 0 {
+		return nil
+	}
+	if h := l.closed[it.place()]; h != nil || it.claim != nil {
+		return h
+	}
+	return l.closed[place{it.d.Key, true}]
+}
+
+// shut closes the place of it. The lane is locked.
 func (l *lane) shut(it *item) *hold {
-	h := &hold{l: l, key: it.d.Key, items: []*item{it}}
+	h := &hold{l: l, at: it.place(), items: []*item{it}}
 	l.holds[h] = struct{}{}
-	if h.key != "" {
-		l.closed[h.key] = h
+	if h.at.key != "" {
+		l.closed[h.at] = h
 	}
 	return h
 }
@@ -38,8 +57,8 @@ func (l *lane) open(h *hold) {
 		l.r.held.Add(-1)
 	}
 	delete(l.holds, h)
-	if h.key != "" {
-		delete(l.closed, h.key)
+	if h.at.key != "" {
+		delete(l.closed, h.at)
 	}
 	for _, it := range slices.Backward(h.items) {
 		l.q.pushFront(it)

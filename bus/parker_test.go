@@ -54,6 +54,43 @@ func TestParkedKeyKeepsItsOrder(t *testing.T) {
 	})
 }
 
+// What waits for a place in a full line does not keep the line from being worked off: handlers, and what no handler may see.
+// guarantees: I8, K2
+func TestFullLineIsWorkedOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, l := newFake(), newLot()
+		l.most = 2
+		var got trace
+		fails := 1
+		c := f.consumer(t, &bus.Options{Inbox: l, Concurrency: 1, Retry: sixfold.Retry{AfterDead: sixfold.GoOn, Backoff: func(int) time.Duration { return time.Hour }}},
+			raw(func(_ context.Context, env *sixfold.Envelope) error {
+				got.add(env.ID)
+				if env.ID == "a1" && fails > 0 {
+					fails--
+					return errors.New("not yet")
+				}
+				return nil
+			}))
+		stop := start(t, c)
+		foreign := msg("a4", "a")
+		foreign.Type = "foreign"
+		f.deliver(msg("a1", "a"), msg("a2", "a"), msg("a3", "a"), foreign, msg("b1", "b"))
+		pass(30 * time.Minute)
+		if w := l.waits("a"); w != "a1 a2" {
+			t.Errorf("parked %q", w)
+		}
+		f.wantAcked(t, "a1 a2 b1")
+		pass(time.Hour)
+		if s := got.String(); s != "a1 b1 a1 a2 a3" {
+			t.Errorf("handled %s", s)
+		}
+		f.wantAcked(t, "a1 a2 a3 a4 b1")
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // guarantees: I8, I10
 func TestDeadLettersHoldTheirKeyOrGoOn(t *testing.T) {
 	for _, after := range []sixfold.AfterDead{0, sixfold.HoldKey, sixfold.GoOn} {

@@ -3,7 +3,6 @@ package bus
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/sqltx"
@@ -99,24 +98,6 @@ type Subscription struct {
 	Ordered bool
 	// MaxInFlight bounds the deliveries handed out and not settled. 0: 1,000.
 	MaxInFlight int
-}
-
-// Capabilities are what a transport can keep; start-up refuses a configuration that asks for more.
-type Capabilities struct {
-	// Name of the kind of broker, for messages to people.
-	Name string
-	// OrderPerKey: an Ordered subscription keeps the order of a key through redeliveries and deaths of consumers.
-	OrderPerKey bool
-	// PrefixPerKey: Sender keeps its promise while many envelopes of one key are in flight.
-	PrefixPerKey bool
-	// Confirms: nil from Wait means that the broker has it. False is at most once; an outbox refuses that.
-	Confirms bool
-	// MaxBody in bytes of body and headers together; 0 is unknown.
-	MaxBody int
-	// ExtendEvery says how often Extend must be called for deliveries whose handlers still run; 0: never.
-	ExtendEvery time.Duration
-	// DedupWindow in which the broker drops a second envelope of the same id; 0: none.
-	DedupWindow time.Duration
 }
 
 // Source is one open subscription. One goroutine calls Receive; another may call Settle and Extend meanwhile, one

@@ -13,7 +13,7 @@ import (
 // Limits of parking, beyond which its lane or its consumer stops taking.
 const (
 	// MaxLine is how many messages may wait in one line.
-	MaxLine = 1000
+	MaxLine = 10_000
 	// MaxParked is how many messages of one consumer may wait in all its lines.
 	MaxParked = 100_000
 )

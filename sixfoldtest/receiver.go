@@ -135,7 +135,7 @@ type feed struct {
 
 // Capabilities implements bus.Subscriber.
 func (f *feed) Capabilities() bus.Capabilities {
-	return bus.Capabilities{Name: "sixfoldtest", OrderPerKey: true, PrefixPerKey: true, Confirms: true}
+	return bus.Capabilities{Name: "sixfoldtest", OrderPerKey: true, PrefixPerKey: true, Confirms: true, Copies: true}
 }
 
 // Subscribe implements bus.Subscriber.

@@ -79,7 +79,7 @@ type Case struct {
 // Cases answers every case, in the order in which Run runs them.
 func Cases() []Case {
 	return slices.Concat(transportCases(), subscriptionCases(), senderCases(), pendingCases(), sourceCases(),
-		settleCases(), orderCases(), deliveryCases())
+		settleCases(), stopCases(), orderCases(), deliveryCases())
 }
 
 // Run checks a driver. open is called once per case and gives a broker on which nothing of another case is left.
@@ -179,6 +179,14 @@ func part(name string, has func(Harness) bool) need {
 
 func needsOrder() need {
 	return capability(func(c bus.Capabilities) bool { return c.OrderPerKey }, "OrderPerKey=false")
+}
+
+func needsCopies() need {
+	return capability(func(c bus.Capabilities) bool { return c.Copies }, "Copies=false")
+}
+
+func needsNoCopies() need {
+	return capability(func(c bus.Capabilities) bool { return !c.Copies }, "Copies=true")
 }
 
 func needsNoOrder() need {

@@ -70,6 +70,7 @@ func subscriptionCases() []Case {
 			Name:   "Copy/EachGetsAll",
 			Says:   "without a group, a copy for this process alone",
 			Advice: "make a queue of its own (exclusive, ephemeral, with a random name) for each subscription without a group",
+			needs:  []need{needsCopies()},
 			test: func(p *probe) {
 				topic := p.h.NewTopic(p)
 				sub := bus.Subscription{Topics: []string{topic}}
@@ -90,6 +91,7 @@ func subscriptionCases() []Case {
 			Name:   "Copy/BeginsNow",
 			Says:   "a copy begins with what is sent from now on",
 			Advice: "start at the end (JetStream DeliverNew, Kafka latest, a new queue), and have that in force before Subscribe returns",
+			needs:  []need{needsCopies()},
 			test: func(p *probe) {
 				topic := p.h.NewTopic(p)
 				sender := p.open()
@@ -109,6 +111,7 @@ func subscriptionCases() []Case {
 			Name:   "Copy/NothingWhileAway",
 			Says:   "every process gets a copy of every message, from the moment it subscribes, and none while it is away",
 			Advice: "remove the copy's queue (consumer) at Close, and take none up again",
+			needs:  []need{needsCopies()},
 			test: func(p *probe) {
 				topic := p.h.NewTopic(p)
 				sub := bus.Subscription{Topics: []string{topic}}
@@ -117,6 +120,17 @@ func subscriptionCases() []Case {
 				p.close("source", src.Close)
 				p.mustSend(p.open(), p.batch(topic, "away")...)
 				p.nothing(p.subscribe(p.t, sub), "when a copy subscribed again after a message")
+			},
+		},
+		{
+			Name:   "Copy/RefusedWithoutIt",
+			Says:   "without a group, a copy for this process alone; a driver that cannot refuses",
+			Advice: "answer ErrRefused to a Subscription without a Group when Capabilities.Copies is false",
+			needs:  []need{needsNoCopies()},
+			test: func(p *probe) {
+				if _, err := p.trySubscribe(p.t, bus.Subscription{Topics: []string{p.h.NewTopic(p)}}); !errors.Is(err, bus.ErrRefused) {
+					p.fail("a subscription without a group was answered with %v", err)
+				}
 			},
 		},
 		{

@@ -196,6 +196,7 @@ func (t *Transport) Capabilities() bus.Capabilities {
 		OrderPerKey:  true,
 		PrefixPerKey: true,
 		Confirms:     true,
+		Copies:       true,
 		MaxBody:      t.maxBody,
 		ExtendEvery:  t.lease / 3,
 	}

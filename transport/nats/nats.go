@@ -71,7 +71,7 @@ func newTransport(o Options) *Transport {
 
 // Capabilities implements bus.Transport. PrefixPerKey is false with Options.OnePerKey or replicas.
 func (t *Transport) Capabilities() bus.Capabilities {
-	c := bus.Capabilities{Name: "nats", OrderPerKey: true, PrefixPerKey: !t.o.OnePerKey, Confirms: true, MaxBody: t.o.MaxBody,
+	c := bus.Capabilities{Name: "nats", OrderPerKey: true, PrefixPerKey: !t.o.OnePerKey, Confirms: true, Copies: true, MaxBody: t.o.MaxBody,
 		ExtendEvery: t.o.AckWait / 3, DedupWindow: t.o.Dedup}
 	if t.o.NoDedup {
 		c.DedupWindow = 0

@@ -76,7 +76,7 @@ func newTransport(o Options) *Transport {
 
 // Capabilities implements bus.Transport. PrefixPerKey is false with Options.OnePerKey.
 func (t *Transport) Capabilities() bus.Capabilities {
-	return bus.Capabilities{Name: "rabbitmq", OrderPerKey: true, PrefixPerKey: !t.o.OnePerKey, Confirms: true, MaxBody: t.o.MaxBody}
+	return bus.Capabilities{Name: "rabbitmq", OrderPerKey: true, PrefixPerKey: !t.o.OnePerKey, Confirms: true, Copies: true, MaxBody: t.o.MaxBody}
 }
 
 // String names the hosts, without credentials.

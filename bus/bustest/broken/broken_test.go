@@ -17,7 +17,7 @@ import (
 func twists() map[string]func() twist {
 	all := make(map[string]func() twist)
 	for _, part := range []map[string]func() twist{transportTwists(), subscriptionTwists(), senderTwists(), pendingTwists(),
-		sourceTwists(), settleTwists(), orderTwists(), deliveryTwists()} {
+		sourceTwists(), settleTwists(), stopTwists(), orderTwists(), deliveryTwists()} {
 		maps.Copy(all, part)
 	}
 	return all
@@ -28,6 +28,8 @@ func baseOf(name string) base {
 	switch name {
 	case "Order/RefusedWithoutIt":
 		return unordered
+	case "Copy/RefusedWithoutIt":
+		return grouped
 	case "Dedup/Window":
 		return dedup
 	}
@@ -85,7 +87,7 @@ func explained(t *testing.T, c bustest.Case, text string) {
 // What nothing is wrong with fails nothing, whatever it states.
 func TestStraightDriversPass(t *testing.T) {
 	played := make(map[string]bool)
-	for _, b := range []base{plain, unordered, dedup} {
+	for _, b := range []base{plain, unordered, dedup, grouped} {
 		for _, c := range bustest.Cases() {
 			r := play(t, c, b, straight)
 			if r.failed {

@@ -36,6 +36,7 @@ const (
 	plain     base = iota
 	unordered      // cannot keep order, and refuses who asks for it
 	dedup          // drops a second envelope of an id
+	grouped        // has groups only, and refuses who asks for a copy
 )
 
 // driver is the broker of one case and every connection to it.
@@ -89,6 +90,8 @@ func (d *driver) Capabilities() bus.Capabilities {
 		c.OrderPerKey = false
 	case dedup:
 		c.DedupWindow = time.Minute
+	case grouped:
+		c.Copies = false
 	}
 	if d.twist.capabilities != nil {
 		return d.twist.capabilities(d, c)
@@ -116,6 +119,9 @@ func (d *driver) open(ctx context.Context) (bus.Sender, error) {
 func (d *driver) Subscribe(ctx context.Context, s bus.Subscription) (bus.Source, error) {
 	if d.twist.subscribe != nil {
 		return d.twist.subscribe(ctx, d, s)
+	}
+	if d.base == grouped && s.Group == "" {
+		return nil, fmt.Errorf("broken: subscribe: %w: no copies here", bus.ErrRefused)
 	}
 	if d.base == unordered && s.Ordered {
 		return nil, fmt.Errorf("broken: subscribe: %w: no order here", bus.ErrRefused)

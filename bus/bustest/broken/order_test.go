@@ -126,17 +126,21 @@ func (d *driver) deaths() (n int) {
 func redeliveredAfterFresh(ctx context.Context, s *source, max int) ([]*bus.Delivery, error) {
 	ds, err := s.receive(ctx, max)
 	if s.d.deaths() == 1 {
-		slices.SortStableFunc(ds, func(a, b *bus.Delivery) int {
-			switch {
-			case a.Redelivered == b.Redelivered:
-				return 0
-			case a.Redelivered:
-				return 1
-			}
-			return -1
-		})
+		redeliveredLast(ds)
 	}
 	return ds, err
+}
+
+func redeliveredLast(ds []*bus.Delivery) {
+	slices.SortStableFunc(ds, func(a, b *bus.Delivery) int {
+		switch {
+		case a.Redelivered == b.Redelivered:
+			return 0
+		case a.Redelivered:
+			return 1
+		}
+		return -1
+	})
 }
 
 // redeliveredInOrderOfReturn is RabbitMQ's way: after the second death the last returned comes first.

@@ -10,7 +10,7 @@ import (
 // settleTwists break the sentences about Settle and Extend.
 func settleTwists() map[string]func() twist {
 	return map[string]func() twist{
-		"Settle/AcknowledgedIsGone":      acknowledgesLater,
+		"Settle/AcknowledgedIsGone":      acknowledgesLater(false),
 		"Settle/OneErrorEach":            func() twist { return twist{settle: joinsErrors} },
 		"Settle/SettledIsLost":           func() twist { return twist{settle: lostIsFine(true)} },
 		"Settle/RevokedIsLost":           func() twist { return twist{settle: lostIsFine(false)} },
@@ -22,8 +22,13 @@ func settleTwists() map[string]func() twist {
 	}
 }
 
-// acknowledgesLater buffers acknowledgements until the next call, and Close does not flush them.
-func acknowledgesLater() twist {
+// acknowledgesLater buffers acknowledgements until the next call, and Close does not flush them: those of everything that is in
+// hand, or, with gap, those that leave something unsettled.
+func acknowledgesLater(gap bool) func() twist {
+	return func() twist { return bufferedAcks(gap) }
+}
+
+func bufferedAcks(gap bool) twist {
 	buffered := make(map[*source][]bus.Settlement)
 	flush := func(s *source) {
 		var ss []bus.Settlement
@@ -43,6 +48,7 @@ func acknowledgesLater() twist {
 				for _, st := range ss {
 					ours = ours && s.held[st.Delivery] && !st.Release && !s.closed && (st.Owned == nil || st.Owned.Err() == nil)
 				}
+				ours = ours && gap == (len(s.held) > len(ss))
 				for _, st := range ss {
 					if ours {
 						delete(s.held, st.Delivery)

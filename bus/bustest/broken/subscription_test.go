@@ -40,6 +40,11 @@ func subscriptionTwists() map[string]func() twist {
 				return d.subscribe(ctx, s)
 			}}
 		},
+		"Copy/RefusedWithoutIt": func() twist {
+			return twist{subscribe: func(ctx context.Context, d *driver, s bus.Subscription) (bus.Source, error) {
+				return d.subscribe(ctx, s)
+			}}
+		},
 		"Order/RefusedWithoutIt": func() twist {
 			return twist{subscribe: func(ctx context.Context, d *driver, s bus.Subscription) (bus.Source, error) {
 				return d.subscribe(ctx, s)
