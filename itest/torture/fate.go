@@ -46,7 +46,7 @@ func (o *Options) fate(consumer, key string, n int64) fate {
 	case draw < failTwice:
 		f.fails = 2
 	case draw < failOften:
-		f.fails, f.crashes = 3, draw >= crashFrom
+		f.fails, f.crashes = 3, draw >= crashFrom && sum>>44%o.crashEvery() == 0
 	case draw < failEver:
 		f.always = o.mayDie(key, n)
 	}
@@ -55,6 +55,10 @@ func (o *Options) fate(consumer, key string, n int64) fate {
 	}
 	return f
 }
+
+// crashEvery is the share of those that may crash which do: a crash costs a lease, and a million messages need no more of them than
+// ten thousand.
+func (o *Options) crashEvery() uint64 { return 1 + uint64(o.Messages)/25_000 }
 
 // mayDie says where a message may fail for ever. What follows it waits, and only so many may: so it is among the last of its
 // key, and not of the hot one.
