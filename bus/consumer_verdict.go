@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sixfold-go/sixfold"
+	"github.com/sixfold-go/sixfold/internal/dataref"
 )
 
 // verdict is what follows an attempt.
@@ -42,9 +43,10 @@ const (
 )
 
 var (
-	errExited  = errors.New("bus: the handler ended its goroutine (runtime.Goexit); return an error instead")
-	errNoType  = errors.New("bus: the message has no type, so no handler can be found")
-	errStopped = errors.New("bus: the consumer stopped, and the message was acknowledged on receipt")
+	errExited    = errors.New("bus: the handler ended its goroutine (runtime.Goexit); return an error instead")
+	errNoType    = errors.New("bus: the message has no type, so no handler can be found")
+	errUnclaimed = errors.New("bus: the body lies in a blob store, and the message has a reference to it only; wrap the consumer's transport with claimcheck.Wrap")
+	errStopped   = errors.New("bus: the consumer stopped, and the message was acknowledged on receipt")
 )
 
 // classify finds the route of an item, or why it has none, before its first attempt.
@@ -55,6 +57,9 @@ func (r *run) classify(it *item) {
 	switch {
 	case d.Damaged != nil:
 		refuse(damaged, d.Damaged)
+		return
+	case len(d.Body) == 0 && d.Headers[dataref.Check] != "": // or a handler would take it for a message without content
+		refuse(damaged, errUnclaimed)
 		return
 	case r.c.o.MaxBody > 0 && len(d.Body) > r.c.o.MaxBody:
 		refuse(tooLarge, fmt.Errorf("bus: the body has %d bytes, the consumer's MaxBody is %d", len(d.Body), r.c.o.MaxBody))

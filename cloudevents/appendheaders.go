@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/sixfold-go/sixfold"
+	"github.com/sixfold-go/sixfold/internal/dataref"
 )
 
 // Marks of an empty body: a carrier without the difference between no bytes and none at all loses it.
@@ -68,11 +69,11 @@ func (b *Binding) appendUser(dst []Header, headers map[string]string) ([]Header,
 			return dst, invalid("header %s: %s", quote(k), p)
 		}
 		switch {
-		case k == attrNames[attrSchema] && v != "":
+		case isAlwaysAttribute(k) && v != "":
 			if b.ascii {
 				v = percentEncode(v)
 			}
-			dst = append(dst, Header{b.names[attrSchema], v})
+			dst = append(dst, Header{b.prefixes[0] + k, v})
 		case b.ascii && (!printable(v) || !isFieldName(k)), b.isContentType(k), b.unprefixed(k) != "":
 			packed = append(packed, Header{k, v})
 		default:
@@ -87,6 +88,11 @@ func (b *Binding) appendUser(dst []Header, headers map[string]string) ([]Header,
 		dst = append(dst, Header{b.names[attrHeaders], s})
 	}
 	return dst, nil
+}
+
+// isAlwaysAttribute reports whether a header is an attribute in binary mode too: those that other SDKs look for.
+func isAlwaysAttribute(name string) bool {
+	return name == attrNames[attrSchema] || name == dataref.Ref || name == dataref.Check
 }
 
 // countHeaders leaves out the framework's own, since a message at the limit must still become a dead letter.

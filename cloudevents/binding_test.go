@@ -2,6 +2,7 @@ package cloudevents_test
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -55,6 +56,35 @@ func TestHeadersOfEachBinding(t *testing.T) {
 	headers, _ = cloudevents.HTTP().AppendHeaders(nil, full())
 	if value(headers, "ce-subject") != "o%201" || value(headers, "content-type") != "application/json" || value(headers, "ce-datacontenttype") != "" {
 		t.Errorf("HTTP: %q", headers)
+	}
+}
+
+// Other SDKs know these as attributes only.
+func TestDatarefIsAnAttribute(t *testing.T) {
+	env := full()
+	env.Headers = map[string]string{"dataref": "sixfold-blob:é", "sixfolddata": "sha256:0:1"}
+	for name, prefix := range map[string]string{"nats": "ce-", "amqp": "cloudEvents:", "kafka": "ce_", "http": "ce-"} {
+		headers, err := bindings()[name].AppendHeaders(nil, env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]string{}
+		for _, h := range headers {
+			got[h.Name] = h.Value
+		}
+		if got[prefix+"dataref"] == "" || got[prefix+"sixfolddata"] != "sha256:0:1" || got["dataref"] != "" {
+			t.Errorf("%s: %v", name, headers)
+		}
+		var back sixfold.Envelope
+		if err := bindings()[name].Read(&back, func(yield func(string, string) bool) {
+			for _, h := range headers {
+				if !yield(h.Name, h.Value) {
+					return
+				}
+			}
+		}, env.Body); err != nil || !maps.Equal(back.Headers, env.Headers) {
+			t.Errorf("%s: it reads back as %v, %v", name, back.Headers, err)
+		}
 	}
 }
 

@@ -38,7 +38,8 @@
 //
 // # Headers
 //
-// In binary mode the user's headers go under their own names. In structured mode those whose names are legal names of
+// In binary mode the user's headers go under their own names, but "dataschema", "dataref" and "sixfolddata" (the extension "Dataref", and
+// the digest of what it refers to; see package claimcheck), which are attributes there too. In structured mode those whose names are legal names of
 // extensions (lower-case letters and digits, none of the above) become extension attributes. All others travel packed
 // in the attribute "sixfoldheaders": names that no attribute can have, names of the table above, values that are not
 // printable ASCII where a carrier has nothing else, and "content-type".

@@ -19,6 +19,7 @@ var edges = []edge{
 	{"mediator", []string{".", "internal/..."}, "calls in the process: it knows messages and middleware, and nothing that carries a message away"},
 	{"cloudevents", []string{".", "internal/..."}, "an envelope's form on the wire: it knows the envelope and nothing that carries it"},
 	{"bus", []string{".", "sqltx", "internal/..."}, "the driver's contract and the consumer; with sqltx for what a consumer parks in a database, but no store"},
+	{"claimcheck", []string{".", "sqltx", "bus", "internal/..."}, "wraps any transport; it declares the blob store that it needs; with sqltx for the claims of a source it wraps"},
 	{"middleware", []string{".", "sqltx", "bus", "internal/..."}, "for mediators and consumers alike; with bus for what an outage is, and sqltx for transactions"},
 	{"outbox", []string{".", "sqltx", "bus", "internal/..."}, "publishes in a transaction and relays to the contract of bus; it declares the store it needs"},
 	{"inbox", []string{".", "sqltx", "bus", "outbox", "internal/..."}, "wraps handlers of a consumer in a transaction; it declares the store it needs, and writes the attributes of a parked message as the outbox does"},
