@@ -25,15 +25,13 @@ type place struct {
 
 func (it *item) place() place { return place{it.d.Key, it.claim != nil} }
 
-// before answers what it has to wait behind, or nil. The lane is locked.
+// before answers what it has to wait behind, or nil. What comes from the broker waits behind nothing that was parked: the
+// database sees to it, and it may have the turn that the other waits for. The lane is locked.
 func (l *lane) before(it *item) *hold {
 	if it.d.Key == "" || len(l.closed) == 0 {
 		return nil
 	}
-	if h := l.closed[it.place()]; h != nil || it.claim != nil {
-		return h
-	}
-	return l.closed[place{it.d.Key, true}]
+	return l.closed[it.place()]
 }
 
 // shut closes the place of it. The lane is locked.
