@@ -20,5 +20,6 @@ func lostConnection(err error) bool {
 	case errors.As(err, &unsent):
 		return unsent.SafeToRetry()
 	}
-	return strings.Contains(err.Error(), "conn closed") // pgx, which has no value for it
+	// pgx and go-sql-driver/mysql, whose values are theirs
+	return strings.Contains(err.Error(), "conn closed") || strings.Contains(err.Error(), "invalid connection")
 }

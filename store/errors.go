@@ -48,5 +48,15 @@ func failed(what string, err error) error {
 	case code == 1 && strings.Contains(err.Error(), "no such table"):
 		return fmt.Errorf("store: %s: %w: %s: %w", what, ErrSchema, runMigrations, err)
 	}
+	switch mysqlCode(err) {
+	case 1146, 1049, 1054: // no such table, database, column
+		return fmt.Errorf("store: %s: %w: %s: %w", what, ErrSchema, runMigrations, err)
+	case 1142, 1143, 1044, 1227, 1370:
+		return fmt.Errorf("store: %s: the database user lacks a privilege; grant it what the script of `sixfold grants` grants: %w", what, err)
+	case 1290, 1836:
+		return fmt.Errorf("store: %s: the database is read-only, as a replica is, and this needs the primary; connect to the primary: %w", what, err)
+	case myTooBig:
+		return fmt.Errorf("store: %s: it is larger than the server's max_allowed_packet; raise that, or put the data elsewhere and send a reference: %w", what, err)
+	}
 	return fmt.Errorf("store: %s: %w", what, err)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sixfold-go/sixfold/sqltx"
 )
@@ -34,7 +35,8 @@ func (s *Store) Migrate(ctx context.Context) error { return s.migrations.Up(ctx)
 // All answers every migration, for printing.
 func (m *Migrations) All() []Migration { return slices.Clone(m.all) }
 
-// Up applies what is missing, each migration in one transaction, and is safe in any number of processes at once: they
+// Up applies what is missing, each migration in one transaction (on MySQL, which cannot, one that
+// was left half done is taken back first), and is safe in any number of processes at once: they
 // wait for each other. It changes nothing when a migration was altered, or when a table of one of its names is there
 // already. Errors wrap ErrSchema where the tables are to blame.
 func (m *Migrations) Up(ctx context.Context) error {
@@ -77,7 +79,7 @@ func (m *Migrations) Down(ctx context.Context, version int) error {
 				return nil
 			}
 			m.s.log.Info("taking migration back", "version", at, "name", m.all[at-1].Name)
-			return run(ctx, tx, m.all[at-1].Down, fmt.Sprintf("migrate down from %d", at))
+			return m.script(ctx, tx, at, m.all[at-1].Down, fmt.Sprintf("migrate down from %d", at))
 		})
 		if err != nil || done {
 			return err
@@ -133,7 +135,10 @@ func (m *Migrations) applied(ctx context.Context, each eachRow) (all []appliedMi
 	if err != nil || kind == "" {
 		return nil, failed("look for the version table", err)
 	}
-	q := s.names.fill("SELECT version, name, checksum, serves FROM {{schema_version}} ORDER BY version")
+	q := s.names.fill("SELECT version, name, checksum, serves FROM {{schema_version}} WHERE version > 0 ORDER BY version")
+	if _, ok := s.dialect.(mysql); ok {
+		q = myQuoted(q)
+	}
 	err = each(ctx, q, nil, func(r sqltx.Rows) error {
 		var a appliedMigration
 		if err := r.Scan(&a.version, &a.name, &a.checksum, &a.serves); err != nil {
@@ -168,8 +173,62 @@ func (m *Migrations) locked(ctx context.Context, fn func(sqltx.Tx) error) error 
 		if err := m.s.dialect.lock(ctx, tx, m.s.names); err != nil {
 			return failed("lock the schema for migrating", err)
 		}
+		step, ok := m.s.dialect.(stepwise)
+		if !ok {
+			return fn(tx)
+		}
+		defer func() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+			defer cancel()
+			step.unlock(ctx, tx, m.s.names)
+		}()
+		if err := m.takeBackHalf(ctx, tx, step); err != nil {
+			return err
+		}
 		return fn(tx)
 	})
+}
+
+// A stepwise dialect cannot change the schema in a transaction. It notes what is begun, so that what was left half done is
+// taken back by whoever migrates next.
+type stepwise interface {
+	unlock(ctx context.Context, tx sqltx.Tx, n names)
+	half(ctx context.Context, tx sqltx.Tx, n names) (version int, err error)
+	note(ctx context.Context, tx sqltx.Tx, n names, version int) error
+	ended(ctx context.Context, tx sqltx.Tx, n names) error
+}
+
+// takeBackHalf ends a migration that was begun and not ended, by its way down.
+func (m *Migrations) takeBackHalf(ctx context.Context, tx sqltx.Tx, step stepwise) error {
+	version, err := step.half(ctx, tx, m.s.names)
+	switch {
+	case err != nil:
+		return failed("read the version table", err)
+	case version == 0:
+		return failed("read the version table", step.ended(ctx, tx, m.s.names))
+	case version > len(m.all):
+		return fmt.Errorf("store: migrate: %w: migration %d was begun and not ended, and this program does not know it; use the program that began it", ErrSchema, version)
+	}
+	m.s.log.Info("taking back a migration that was not ended", "version", version)
+	if err := run(ctx, tx, m.all[version-1].Down, fmt.Sprintf("take back what was left of migration %d", version)); err != nil {
+		return err
+	}
+	return failed("write the version table", step.ended(ctx, tx, m.s.names))
+}
+
+// script runs the way up or down of a migration, noted where that is not a transaction.
+func (m *Migrations) script(ctx context.Context, tx sqltx.Tx, version int, script, what string) error {
+	step, ok := m.s.dialect.(stepwise)
+	if ok {
+		if err := step.note(ctx, tx, m.s.names, version); err != nil {
+			return failed("write the version table", err)
+		}
+	}
+	err := run(ctx, tx, script, what)
+	if err == nil && ok {
+		err = failed("write the version table", step.ended(ctx, tx, m.s.names))
+	}
+	return err
 }
 
 func (m *Migrations) apply(ctx context.Context, tx sqltx.Tx, mig *Migration) error {
@@ -183,7 +242,7 @@ func (m *Migrations) apply(ctx context.Context, tx sqltx.Tx, mig *Migration) err
 		return err
 	}
 	m.s.log.Info("applying migration", "version", mig.Version, "name", mig.Name)
-	return run(ctx, tx, mig.Up, fmt.Sprintf("migrate up to %d", mig.Version))
+	return m.script(ctx, tx, mig.Version, mig.Up, fmt.Sprintf("migrate up to %d", mig.Version))
 }
 
 func run(ctx context.Context, tx sqltx.Tx, script, what string) error {

@@ -38,7 +38,7 @@ var (
 	migrationFile = regexp.MustCompile(`^(\d{4})_([a-z0-9_]+)\.up\.sql$`)
 	servesLine    = regexp.MustCompile(`(?m)^-- serves: (\d+)$`)
 	createTable   = regexp.MustCompile(`(?ms)^CREATE TABLE \{\{([a-z_]+)\}\} \(\n(.*?)^\)`)
-	columnLine    = regexp.MustCompile(`(?m)^  ([a-z_]+) +[a-zA-Z]`)
+	columnLine    = regexp.MustCompile(`(?m)^  \x60?([a-z_]+)\x60? +[a-zA-Z]`)
 )
 
 // loadMigrations reads the dialect's files. That they are well formed is tested, so an error is a broken build.
@@ -65,6 +65,9 @@ func loadMigrations(dir string, n names) ([]Migration, error) {
 		m.Up += fmt.Sprintf("\nINSERT INTO %s (version, name, checksum, serves) VALUES (%d, %s, %s, %d);\n",
 			n.of("schema_version"), m.Version, quoteLiteral(m.Name), quoteLiteral(m.Checksum), m.Serves)
 		m.Down += fmt.Sprintf("\nDELETE FROM %s WHERE version = %d;\n", n.of("schema_version"), m.Version)
+		if dir == (mysql{}).files() {
+			m.Up, m.Down = myQuoted(m.Up), myQuoted(m.Down)
+		}
 		all = append(all, m)
 	}
 	return all, nil

@@ -57,7 +57,7 @@ func TestFill(t *testing.T) {
 // [OddTableNames]: no name that a migration makes is longer than the one that limits the prefix, and none is unquoted.
 func TestMigrationNamesFit(t *testing.T) {
 	found := regexp.MustCompile(`\{\{(?:bare |literal )?([^}]*)\}\}`)
-	objects := regexp.MustCompile(`(?m)^(?:CREATE|DROP) (?:TABLE|INDEX|FUNCTION|VIEW|TYPE|SEQUENCE) ([^ ({]+)`)
+	objects := regexp.MustCompile(`(?m)^(?:CREATE|DROP) (?:TABLE|INDEX|FUNCTION|VIEW|TYPE|SEQUENCE) (?:IF EXISTS )?([^ ({]+)`)
 	longest := 0
 	err := fs.WalkDir(migrationFiles, "migrations", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -78,7 +78,7 @@ func TestMigrationNamesFit(t *testing.T) {
 }
 
 func TestMigrationsAreWellFormed(t *testing.T) {
-	for _, dir := range []string{"postgres", "sqlite"} {
+	for _, dir := range []string{"postgres", "sqlite", "mysql"} {
 		all, err := loadMigrations(dir, names{"s", "p_"})
 		if err != nil || len(all) == 0 {
 			t.Fatal(err)

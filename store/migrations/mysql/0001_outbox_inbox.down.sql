@@ -1,0 +1,12 @@
+DROP TABLE IF EXISTS {{lease}};
+DROP TABLE IF EXISTS {{node}};
+DROP TABLE IF EXISTS {{audit}};
+DROP TABLE IF EXISTS {{attempt}};
+DROP TABLE IF EXISTS {{line}};
+DROP TABLE IF EXISTS {{parked}};
+DROP TABLE IF EXISTS {{inbox}};
+DROP TABLE IF EXISTS {{delivered}};
+DROP TABLE IF EXISTS {{published}};
+DROP TABLE IF EXISTS {{gate}};
+DROP TABLE IF EXISTS {{local}};
+DROP TABLE IF EXISTS {{outbox}};
