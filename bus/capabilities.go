@@ -52,7 +52,7 @@ func (c Capabilities) check(s Subscription, o *Options) error {
 		if o.HandlerTimeout > c.LongestHold {
 			bad("options", "HandlerTimeout %v: %s takes a delivery back after %v; give less", o.HandlerTimeout, name, c.LongestHold)
 		}
-		if wait := o.Retry.MaxBackoff; wait > c.LongestHold && (o.Inbox == nil || o.Inbox.Parking() == nil) {
+		if wait := o.Retry.For(nil).MaxBackoff; wait > c.LongestHold && (o.Inbox == nil || o.Inbox.Parking() == nil) {
 			bad("options", "Retry.MaxBackoff %v: without an Inbox a message waits in hand, and %s takes a delivery back after %v; give less, or an Inbox", wait, name, c.LongestHold)
 		}
 	}

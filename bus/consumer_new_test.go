@@ -48,6 +48,9 @@ func TestNewConsumer(t *testing.T) {
 	orders := bus.Subscription{Topics: []string{"orders"}, Group: "g"}
 	unconfirmed := newFake()
 	unconfirmed.caps.Confirms = false
+	grouped, holding := newFake(), newFake()
+	grouped.caps.Copies = false
+	holding.caps.LongestHold = time.Minute
 	for _, test := range []struct {
 		name string
 		t    bus.Subscriber
@@ -67,6 +70,12 @@ func TestNewConsumer(t *testing.T) {
 		{"dropped", subscriber{newFake()}, orders, &bus.Options{DeadLetters: bus.DropDeadLetters()}, ""},
 		{"no confirms", unconfirmed, orders, nil, "does not confirm"},
 		{"no confirms, elsewhere", unconfirmed, orders, &bus.Options{DeadLetters: newFake()}, ""},
+		{"copies where there are none", grouped, bus.Subscription{Topics: []string{"orders"}}, nil, "fake has no copies for one process; name a Group"},
+		{"groups alone", grouped, orders, nil, ""},
+		{"handlers beyond the hold", holding, orders, &bus.Options{HandlerTimeout: time.Hour, Retry: sixfold.Retry{MaxBackoff: time.Second}}, "HandlerTimeout 1h0m0s: fake takes a delivery back after 1m0s"},
+		{"waits beyond the hold", holding, orders, nil, "Retry.MaxBackoff 10m0s: without an Inbox a message waits in hand"},
+		{"waits elsewhere", holding, orders, &bus.Options{Inbox: newLot()}, ""},
+		{"acknowledged on receipt", holding, orders, &bus.Options{HandlerTimeout: time.Hour, Ack: bus.AckOnReceipt}, ""},
 		{"at most once with inbox", newFake(), orders, &bus.Options{Inbox: &box{}, Ack: bus.AckOnReceipt}, "use AckAfterHandling"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

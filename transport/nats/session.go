@@ -130,7 +130,7 @@ func (ses *session) begin(ctx context.Context) (err error) {
 	}
 	lanes := 0
 	for _, p := range s.parts {
-		if p.route, err = s.t.declareOne(ctx, p.topic); err != nil {
+		if p.route, err = s.t.declareOne(ctx, p.topic, nil); err != nil {
 			return fmt.Errorf("topic %s: %w", quote(p.topic), err)
 		}
 		p.durable = p.route.durable(s.sub.Group)

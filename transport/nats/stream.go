@@ -47,10 +47,15 @@ func (t *Transport) declareOptions(ctx context.Context) error {
 }
 
 func (t *Transport) declare(ctx context.Context, topic string) error {
-	if _, err := t.declareOne(ctx, topic); err != nil {
+	return t.declareWith(ctx, topic, nil)
+}
+
+// declareWith lets change see to the configuration of the topic's own stream.
+func (t *Transport) declareWith(ctx context.Context, topic string, change func(*jetstream.StreamConfig)) error {
+	if _, err := t.declareOne(ctx, topic, change); err != nil {
 		return err
 	}
-	if _, err := t.declareOne(ctx, topic+bus.DeadSuffix); err != nil {
+	if _, err := t.declareOne(ctx, topic+bus.DeadSuffix, nil); err != nil {
 		if t.o.Require {
 			t.o.Logger.Warn("nats: there is no stream for dead letters; messages that cannot be handled will block", "topic", topic+bus.DeadSuffix)
 			return nil
@@ -61,7 +66,7 @@ func (t *Transport) declare(ctx context.Context, topic string) error {
 }
 
 // declareOne answers the route of a topic, whose stream it makes where it is not there.
-func (t *Transport) declareOne(ctx context.Context, topic string) (*route, error) {
+func (t *Transport) declareOne(ctx context.Context, topic string, change func(*jetstream.StreamConfig)) (*route, error) {
 	r, err := t.route(ctx, topic)
 	if errors.Is(err, bus.ErrUnroutable) { // perhaps by a look that is a moment old
 		t.routes.forget(topic)
@@ -71,6 +76,9 @@ func (t *Transport) declareOne(ctx context.Context, topic string) (*route, error
 		return r, err
 	}
 	c := t.streamConfig(topic)
+	if change != nil {
+		change(&c)
+	}
 	if t.o.Require {
 		return nil, fmt.Errorf("%w: there is no stream, and Options.Require forbids to create one; run: nats stream add %s --subjects '%s.*' --metadata '%s=%s' --metadata '%s=%d' --defaults",
 			bus.ErrRefused, c.Name, topic, metaTopic, topic, metaLanes, t.o.Lanes)

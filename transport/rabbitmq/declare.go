@@ -46,6 +46,30 @@ func (t *Transport) DeclareTopology(ctx context.Context, topology *Topology) err
 	return nil
 }
 
+// DeclareGroups makes the topics, queues and bindings of groups, as their first members would, so that messages wait for them.
+func (t *Transport) DeclareGroups(ctx context.Context, groups ...bus.Subscription) error {
+	var errs []error
+	for _, sub := range groups {
+		if err := t.declareGroup(ctx, sub); err != nil {
+			errs = append(errs, fmt.Errorf("rabbitmq: declare group %s: %w", quote(sub.Group), err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// GroupQueues answers the queues of a group, one for each of its topics in their order, as DeclareGroups makes them.
+func (t *Transport) GroupQueues(sub bus.Subscription) ([]Queue, error) {
+	qs := make([]Queue, len(sub.Topics))
+	for i, topic := range sub.Topics {
+		q, err := t.queueOf(topic, sub.Group, sub.Ordered)
+		if err != nil {
+			return nil, fmt.Errorf("rabbitmq: group %s: topic %s: %w", quote(sub.Group), quote(topic), err)
+		}
+		qs[i] = q
+	}
+	return qs, nil
+}
+
 // manage runs requests on the connection for them.
 func (t *Transport) manage(ctx context.Context, f func(l *link) error) error {
 	if err := t.usable(ctx); err != nil {
@@ -74,10 +98,8 @@ func (t *Transport) declareOptions(ctx context.Context) error {
 	if err := t.Declare(ctx, t.o.Topics...); err != nil {
 		return err
 	}
-	for _, sub := range t.o.Groups {
-		if err := t.declareGroup(ctx, sub); err != nil {
-			return fmt.Errorf("group %s: %w", quote(sub.Group), err)
-		}
+	if err := t.DeclareGroups(ctx, t.o.Groups...); err != nil {
+		return err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

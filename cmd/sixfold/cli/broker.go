@@ -19,6 +19,10 @@ type broker interface {
 	find(ctx context.Context, topic string) (text string, err error)
 	// declare makes what a topic and its dead letters need, where it is missing.
 	declare(ctx context.Context, t topic) error
+	// compare says what there is of all else in a topology: the places of groups, and what the file has for this kind of broker.
+	compare(ctx context.Context, t *topology) ([]bus.Part, error)
+	// complete makes what is missing of it, and leaves what differs.
+	complete(ctx context.Context, t *topology) error
 	// peek answers the oldest messages of a topic (of a queue, where they wait in these), which stay there, and how many there are.
 	peek(ctx context.Context, topic string, most int) (list []peeked, total uint64, err error)
 	// peekCost says what peek costs there and what it does not show.

@@ -180,29 +180,72 @@ func (b *rabbitBroker) peek(ctx context.Context, name string, most int) (list []
 	if q.Consumers > 0 {
 		return nil, 0, refused(fmt.Sprintf("queue %s has %d consumers, and messages that are fetched beside them come back out of order", quote(name), q.Consumers), "stop its group, then look again")
 	}
-	binding := cloudevents.AMQP()
 	_, err = b.on("show messages of "+quote(name), func(ch *amqp.Channel) error {
 		for len(list) < most {
 			d, ok, err := ch.Get(name, false)
+			if codeOfNode(err) == amqp.ResourceLocked {
+				return b.peekAsConsumer(ctx, name, min(most, q.Messages), &list)
+			}
 			if err != nil || !ok {
 				return err
 			}
-			p := peeked{at: fmt.Sprintf("%s/%d", name, d.DeliveryTag)}
-			p.damaged = binding.Read(&p.env, func(yield func(string, string) bool) {
-				if d.ContentType != "" && !yield("content-type", d.ContentType) {
-					return
-				}
-				for k, v := range d.Headers {
-					if s, ok := v.(string); ok && !strings.HasPrefix(k, "x-") && !yield(k, s) {
-						return
-					}
-				}
-			}, d.Body)
-			list = append(list, p)
+			list = append(list, peekedOf(name, &d))
 		}
 		return nil // the channel ends, and the node puts them back
 	})
 	return list, uint64(q.Messages), err
+}
+
+// peekAsConsumer takes them as a consumer, which is the only way with a quorum queue that has a single active one.
+func (b *rabbitBroker) peekAsConsumer(ctx context.Context, name string, most int, list *[]peeked) error {
+	ch, err := b.conn.Channel()
+	if err != nil {
+		return err
+	}
+	defer ch.Close() // the node puts them back
+	if err := ch.Qos(most, 0, false); err != nil {
+		return err
+	}
+	ds, err := ch.ConsumeWithContext(ctx, name, "", false, false, false, false, nil)
+	if err != nil {
+		return err
+	}
+	limit := time.After(5 * time.Second) // somebody else may have taken some
+	for len(*list) < most {
+		select {
+		case d, ok := <-ds:
+			if !ok {
+				return ctx.Err()
+			}
+			*list = append(*list, peekedOf(name, &d))
+		case <-limit:
+			return nil
+		}
+	}
+	return nil
+}
+
+func codeOfNode(err error) int {
+	var node *amqp.Error
+	if errors.As(err, &node) {
+		return node.Code
+	}
+	return 0
+}
+
+func peekedOf(queue string, d *amqp.Delivery) peeked {
+	p := peeked{at: fmt.Sprintf("%s/%d", queue, d.DeliveryTag)}
+	p.damaged = cloudevents.AMQP().Read(&p.env, func(yield func(string, string) bool) {
+		if d.ContentType != "" && !yield("content-type", d.ContentType) {
+			return
+		}
+		for k, v := range d.Headers {
+			if s, ok := v.(string); ok && !strings.HasPrefix(k, "x-") && !yield(k, s) {
+				return
+			}
+		}
+	}, d.Body)
+	return p
 }
 
 func (b *rabbitBroker) purge(ctx context.Context, name string) (n uint64, err error) {

@@ -10,11 +10,33 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"github.com/sixfold-go/sixfold"
+	"github.com/sixfold-go/sixfold/bus"
 )
 
 // topology is what a broker should have, as a TOML file says it.
 type topology struct {
 	Topics []topic `toml:"topic"`
+	// What only one kind of broker has. A file may have several; the others are checked and left alone.
+	RabbitMQ rabbitTopology `toml:"rabbitmq"`
+	NATS     natsTopology   `toml:"nats"`
+}
+
+// section is the part of a topology for one kind of broker.
+type section interface {
+	// check says everything that is wrong, without a broker.
+	check(topics []topic) error
+}
+
+func (t *topology) sections() []section { return []section{&t.RabbitMQ, &t.NATS} }
+
+// groups are those of the file's topics, as the driver has them.
+func (t *topology) groups() (subs []bus.Subscription) {
+	for _, x := range t.Topics {
+		for _, g := range x.Groups {
+			subs = append(subs, bus.Subscription{Topics: []string{x.Name}, Group: g, Ordered: !x.Unordered})
+		}
+	}
+	return subs
 }
 
 // topic is one [[topic]] of the file.
@@ -23,6 +45,9 @@ type topic struct {
 	Lanes    int      `toml:"lanes" json:"lanes,omitempty"`       // of an ordered topic; 0: the driver's default
 	Replicas int      `toml:"replicas" json:"replicas,omitempty"` // 0: one
 	Dedup    duration `toml:"dedup" json:"dedup,omitempty"`       // window for repeats; 0: the driver's default
+	// Groups that the broker has to keep messages for before their first members have come.
+	Groups    []string `toml:"groups" json:"groups,omitempty"`
+	Unordered bool     `toml:"unordered" json:"unordered,omitempty"` // they do not ask for order
 }
 
 // duration is written like "2m".
@@ -38,7 +63,7 @@ func (d *duration) UnmarshalText(text []byte) error {
 }
 
 // readTopology reads a file, and refuses what it does not know: a misspelt key would be ignored in silence.
-func readTopology(path string) ([]topic, error) {
+func readTopology(path string) (*topology, error) {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
@@ -62,9 +87,22 @@ func readTopology(path string) ([]topic, error) {
 		return nil, usage(quote(path)+": "+safe(err.Error()), "write [[topic]] with name = \"orders\" below it")
 	}
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
-		return nil, usage(fmt.Sprintf("%s has the unknown key %s", quote(path), quote(unknown[0].String())), "a [[topic]] has name, lanes, replicas and dedup")
+		return nil, usage(fmt.Sprintf("%s has the unknown key %s", quote(path), quote(unknown[0].String())), "look at sixfold bus declare --help for the keys that there are")
 	}
-	return t.Topics, checkTopics(path, t.Topics)
+	if err := checkTopics(path, t.Topics); err != nil {
+		return nil, err
+	}
+	empty := len(t.Topics) == 0
+	for _, s := range t.sections() {
+		if err := s.check(t.Topics); err != nil {
+			f := asFailure(err)
+			return nil, usage(quote(path)+": "+safe(f.Message), f.Hint)
+		}
+	}
+	if empty && len(meta.Keys()) == 0 {
+		return nil, usage(quote(path)+": there is nothing in it", "write [[topic]] with name = \"orders\" below it")
+	}
+	return &t, nil
 }
 
 // checkTopics says everything that is wrong.
@@ -85,12 +123,14 @@ func checkTopics(path string, topics []topic) error {
 		if t.Replicas < 0 || t.Replicas > 5 {
 			wrong = append(wrong, fmt.Sprintf("topic %s: replicas = %d is outside 1 to 5", quote(t.Name), t.Replicas))
 		}
+		for _, g := range t.Groups {
+			if g == "" || len(g) > sixfold.MaxName {
+				wrong = append(wrong, fmt.Sprintf("topic %s: the name of a group has %d bytes; give 1 to %d", quote(t.Name), len(g), sixfold.MaxName))
+			}
+		}
 		if t.Dedup < 0 {
 			wrong = append(wrong, fmt.Sprintf("topic %s: dedup is negative", quote(t.Name)))
 		}
-	}
-	if len(topics) == 0 {
-		wrong = append(wrong, "there is no [[topic]]")
 	}
 	if len(wrong) > 0 {
 		return usage(quote(path)+": "+strings.Join(wrong, ", "), "correct the file")
