@@ -45,10 +45,10 @@ func HTTP() *Binding {
 // "content-type". A nil body is a record without a value, a tombstone where the topic is compacted.
 func Kafka() *Binding { return newBinding("ce_", BindingOptions{ContentType: contentTypeName}) }
 
-// AMQP is the binding of AMQP Protocol Binding 1.0.2, section 3.1: prefix "cloudEvents:" ("cloudEvents_" is read too),
-// values in UTF-8. The driver moves the header "content-type" into the property of that name, and back.
+// AMQP is the binding of AMQP Protocol Binding 1.0.2, section 3.1: prefix "cloudEvents:", values in UTF-8. "cloudEvents_" is read too, and
+// "ce-", which Knative's binding for RabbitMQ has, and who uses an SDK's binding of HTTP. The driver moves the header "content-type" into the property of that name, and back.
 func AMQP() *Binding {
-	return newBinding("cloudEvents:", BindingOptions{ContentType: contentTypeName, AlsoRead: []string{"cloudEvents_"}})
+	return newBinding("cloudEvents:", BindingOptions{ContentType: contentTypeName, AlsoRead: []string{"cloudEvents_", "ce-"}})
 }
 
 // NewBinding makes a Binding with a prefix of attribute names that no other header of the carrier has. Prefixes are

@@ -3,7 +3,9 @@ package rabbitmq
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"strconv"
+	"strings"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -122,6 +124,9 @@ func decode(binding *cloudevents.Binding, d *amqp.Delivery, env *sixfold.Envelop
 		}
 		for k, v := range d.Headers {
 			s, ok := v.(string)
+			if !ok {
+				s, ok = native(k, v)
+			}
 			if !ok || brokers(k) || d.ContentType != "" && k == "content-type" {
 				continue
 			}
@@ -130,6 +135,32 @@ func decode(binding *cloudevents.Binding, d *amqp.Delivery, env *sixfold.Envelop
 			}
 		}
 	}, d.Body)
+}
+
+// native is the text of an attribute that came as a number, a boolean or a time, which AMQP Protocol Binding 1.0.2, section 3.1.3, allows. A
+// number as a time is milliseconds since 1970. Other headers with such values are RabbitMQ's own, or of no concern.
+func native(name string, v any) (string, bool) {
+	i := strings.IndexAny(name, ":_-") // of "cloudEvents:", "cloudEvents_" and "ce-"
+	if i < 0 || !sixfold.IsReservedHeader(name) {
+		return "", false
+	}
+	switch v := v.(type) {
+	case bool:
+		return strconv.FormatBool(v), true
+	case time.Time:
+		return v.UTC().Format(time.RFC3339Nano), true
+	}
+	n := reflect.ValueOf(v)
+	switch {
+	case n.CanInt():
+		if at := name[i+1:]; at == "time" || at == "expirytime" {
+			return time.UnixMilli(n.Int()).UTC().Format(time.RFC3339Nano), true
+		}
+		return strconv.FormatInt(n.Int(), 10), true
+	case n.CanUint():
+		return strconv.FormatUint(n.Uint(), 10), true
+	}
+	return "", false
 }
 
 // brokers reports whether a header that is a text is RabbitMQ's own.
