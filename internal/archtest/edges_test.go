@@ -33,6 +33,7 @@ var edges = []edge{
 
 	// Modules of their own.
 	{"transport/nats/...", []string{".", "cloudevents", "bus", "sqltx", "transport/nats/...", "internal/..."}, "a driver: it satisfies bus and knows no store"},
+	{"transport/kafka/...", []string{".", "cloudevents", "bus", "sqltx", "transport/kafka/...", "internal/..."}, "a driver: it satisfies bus and knows no store"},
 	{"transport/rabbitmq/...", []string{".", "cloudevents", "bus", "sqltx", "transport/rabbitmq/...", "internal/..."}, "a driver: it satisfies bus and knows no store"},
 	{"postgres/...", []string{".", "sqltx", "bus", "outbox", "inbox", "store/...", "postgres/...", "internal/..."}, "what only pgx can do for outbox and store; no broker is involved"},
 	{"cmd/sixfold/...", []string{".", "sqltx", "cloudevents", "bus", "outbox", "inbox", "deadletter", "explain", "store/...", "postgres", "transport/...", "examples/demo/...", "cmd/sixfold/..."}, "the command line: it links every driver, and no server"},
@@ -54,6 +55,7 @@ type party struct {
 var parties = []party{
 	{".", nil, "go get of the root adds nothing to anyone's build"},
 	{"transport/nats", []string{"github.com/nats-io/"}, "split off for the client of NATS, and nothing else"},
+	{"transport/kafka", []string{"github.com/twmb/franz-go"}, "split off for the client of Kafka, and nothing else"},
 	{"transport/rabbitmq", []string{"github.com/rabbitmq/"}, "split off for the client of RabbitMQ, and nothing else"},
 	{"postgres", []string{"github.com/jackc/"}, "split off for pgx, and nothing else"},
 	{"cmd/sixfold", []string{"github.com/spf13/cobra", "github.com/BurntSushi/toml", "github.com/jackc/", "github.com/nats-io/nats.go", "github.com/rabbitmq/", "modernc.org/sqlite", "golang.org/x/sys/unix"}, "drivers, a parser of commands, and the width of a terminal; a server stays outside"},

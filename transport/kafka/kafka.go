@@ -103,7 +103,7 @@ func newTransport(o Options) *Transport {
 
 // Capabilities implements bus.Transport. Kafka cannot redeliver a single message; a source does that from its memory.
 func (t *Transport) Capabilities() bus.Capabilities {
-	return bus.Capabilities{Name: "kafka", OrderPerKey: true, PrefixPerKey: true, Confirms: true, MaxBody: t.o.MaxBody}
+	return bus.Capabilities{Name: "kafka", OrderPerKey: true, PrefixPerKey: true, Confirms: true, Copies: true, MaxBody: t.o.MaxBody}
 }
 
 // String names the hosts, without credentials.

@@ -42,7 +42,7 @@ type sent struct {
 
 func (l *line) run() {
 	defer l.s.wg.Done()
-	compressor, _ := kgo.DefaultCompressor(l.s.t.o.Compression...)
+	compressor := l.s.t.o.compressor
 	var scratch bytes.Buffer
 	for {
 		batches := l.take()
@@ -177,22 +177,20 @@ func (s *sender) refused(b *batch, a *kmsg.ProduceResponseTopicPartition) error 
 		code = fmt.Errorf("%w (%.200s)", code, *a.ErrorMessage)
 	}
 	kind := classify(code)
+	why := fmt.Errorf("kafka: send to %s: %w", quote(b.part.topic), kind)
 	switch {
-	case errors.Is(kind, bus.ErrUnroutable): // a leader may not know a new topic yet; whoever looks it up will see
+	case errors.Is(kind, bus.ErrUnroutable), // a leader may not know a new topic yet; whoever looks it up will see
+		errors.Is(kind, bus.ErrTooLarge) && len(b.slots) > 1: // the limit was lowered since it was looked up
 		s.forget(b.part.topic)
-		kind = fmt.Errorf("%w: %w", bus.ErrUnavailable, code)
-	case errors.Is(kind, bus.ErrTooLarge) && len(b.slots) > 1: // the limit was lowered since it was looked up
-		s.forget(b.part.topic)
-		kind = fmt.Errorf("%w: %w", bus.ErrUnavailable, code)
 	case errors.Is(kind, bus.ErrRefused) && len(a.ErrorRecords) > 0:
 		for _, r := range a.ErrorRecords {
-			if r.RelativeOffset >= 0 && int(r.RelativeOffset) < len(b.slots) {
-				s.settle(b, int(r.RelativeOffset), fmt.Errorf("kafka: send to %s: %w", quote(b.part.topic), kind))
+			if i := int(r.RelativeOffset); i >= 0 && i < len(b.slots) {
+				s.settle(b, i, why)
 			}
 		}
 	case errors.Is(kind, bus.ErrRefused), errors.Is(kind, bus.ErrTooLarge):
 		for i := range b.slots {
-			s.settle(b, i, fmt.Errorf("kafka: send to %s: %w", quote(b.part.topic), kind))
+			s.settle(b, i, why)
 		}
 	}
 	return fmt.Errorf("partition %d of %s: %w", b.part.number, quote(b.part.topic), code)
@@ -227,5 +225,5 @@ func lostBecause(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return fmt.Errorf("%w: the sender ended; open another", bus.ErrUnavailable)
 	}
-	return fmt.Errorf("%w: the pipe is broken: %w; open another sender", bus.ErrUnavailable, err)
+	return fmt.Errorf("%w: the pipe is broken: %v; open another sender", bus.ErrUnavailable, err) // no other kind: it is not this message's
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -64,6 +65,8 @@ type Options struct {
 	DrainTimeout time.Duration
 	// Logger, or nil for none.
 	Logger *slog.Logger
+
+	compressor kgo.Compressor // nil: none
 }
 
 // defaulted answers the options with the zero values filled in, and everything that is wrong with them.
@@ -118,7 +121,8 @@ func (o *Options) defaulted() (Options, error) {
 	if d.Compression == nil {
 		d.Compression = []kgo.CompressionCodec{kgo.SnappyCompression(), kgo.NoCompression()}
 	}
-	if _, err := kgo.DefaultCompressor(d.Compression...); err != nil {
+	var err error
+	if d.compressor, err = kgo.DefaultCompressor(slices.Clone(d.Compression)...); err != nil { // which changes its arguments
 		errs = append(errs, fmt.Errorf("kafka: option Compression: %w: %w", sixfold.ErrInvalid, err))
 	}
 	if d.Logger == nil {

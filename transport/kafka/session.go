@@ -84,14 +84,14 @@ func (s *source) run(ctx context.Context, ses *session) {
 	for {
 		select {
 		case closing := <-s.stop:
-			ses.leave(closing)
+			ses.leave(closing, true)
 			return
 		case <-ctx.Done():
-			ses.leave(ctx)
+			ses.leave(ctx, false)
 			return
 		case <-ses.lost:
 		}
-		ses.leave(nil)
+		ses.leave(ctx, false)
 		err := ses.cause
 		if !errors.Is(err, bus.ErrRefused) {
 			s.t.o.Logger.Warn("kafka: a source lost its session and begins again", "group", s.sub.Group, "err", err)
@@ -150,8 +150,8 @@ func (ses *session) end(why error) {
 	})
 }
 
-// leave gives the session up: in order if there is a context for it, so that others need not wait until we count as dead.
-func (ses *session) leave(ctx context.Context) {
+// leave gives the session up: in order, while ctx lasts, so that others need not wait until we count as dead; or at once.
+func (ses *session) leave(ctx context.Context, inOrder bool) {
 	s := ses.s
 	ses.end(nil)
 	s.mu.Lock()
@@ -160,7 +160,7 @@ func (ses *session) leave(ctx context.Context) {
 	}
 	ses.quiet.Broadcast()
 	s.mu.Unlock()
-	if ctx != nil && ctx.Err() == nil && s.kind == shared {
+	if inOrder && s.kind == shared {
 		limit := closeLimit
 		if ses.guard.isDown() {
 			limit = 200 * time.Millisecond

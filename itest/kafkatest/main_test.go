@@ -1,0 +1,186 @@
+// Package kafkatest tests package transport/kafka on fake brokers in the process, and on a real one where there is one.
+package kafkatest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/sixfold-go/sixfold"
+	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/itest/servers"
+	"github.com/sixfold-go/sixfold/transport/kafka"
+)
+
+func TestMain(m *testing.M) { servers.Main(m) }
+
+// fixture is a cluster, and what the tests do with it.
+type fixture struct {
+	testing.TB
+	seeds  string
+	fake   *kfake.Cluster // nil: real brokers
+	login  string         // "user:password@"
+	topics atomic.Int64
+	name   string
+}
+
+// newFake starts brokers for one test.
+func newFake(tb testing.TB, opts ...kfake.Opt) *fixture {
+	tb.Helper()
+	c, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(3), kfake.GroupMinSessionTimeout(100 * time.Millisecond),
+		kfake.BrokerConfigs(map[string]string{"group.consumer.heartbeat.interval.ms": "100", "group.consumer.session.timeout.ms": "1500"})}, opts...)...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(c.Close)
+	c.ControlKey(int16(kmsg.SASLAuthenticate), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		if !bytes.HasSuffix(req.(*kmsg.SASLAuthenticateRequest).SASLAuthBytes, []byte("wrong")) {
+			return nil, nil, false
+		}
+		resp := req.ResponseKind().(*kmsg.SASLAuthenticateResponse) // as real brokers answer; the fake ones hang up
+		resp.ErrorCode = kerr.SaslAuthenticationFailed.Code
+		return resp, nil, true
+	})
+	return &fixture{TB: tb, seeds: strings.Join(c.ListenAddrs(), ","), fake: c, name: "topic"}
+}
+
+// fast are options whose waits are short.
+func fast(o kafka.Options) *kafka.Options {
+	if o.SessionTimeout == 0 {
+		o.SessionTimeout = 1500 * time.Millisecond
+	}
+	if o.Partitions == 0 {
+		o.Partitions = 4
+	}
+	return &o
+}
+
+// connect makes a transport through a network of its own.
+func (f *fixture) connect(tb testing.TB, o *kafka.Options) (*kafka.Transport, *network) {
+	tb.Helper()
+	n := newNetwork()
+	with := *o
+	with.Dial = n.dial
+	t, err := kafka.New("kafka://"+f.login+f.seeds, &with)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := t.Close(context.Background()); err != nil {
+			tb.Error(err)
+		}
+	})
+	return t, n
+}
+
+// topic makes the name of one that no other test uses.
+func (f *fixture) topic() string { return fmt.Sprintf("%s.%d", f.name, f.topics.Add(1)) }
+
+// raw is a plain client, without anything of Sixfold's.
+func (f *fixture) raw(tb testing.TB, opts ...kgo.Opt) *kgo.Client {
+	tb.Helper()
+	c, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(strings.Split(f.seeds, ",")...)}, opts...)...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(c.Close)
+	return c
+}
+
+func open(tb testing.TB, t bus.Transport) bus.Sender {
+	tb.Helper()
+	s, err := t.Open(tb.Context())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return s
+}
+
+func subscribe(tb testing.TB, t bus.Transport, sub bus.Subscription) bus.Source {
+	tb.Helper()
+	s, err := t.Subscribe(tb.Context(), sub)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return s
+}
+
+func group(topic string) bus.Subscription {
+	return bus.Subscription{Topics: []string{topic}, Group: "shipping", Ordered: true}
+}
+
+// messages makes one for each "key/body".
+func messages(topic string, texts ...string) []bus.Outgoing {
+	out := make([]bus.Outgoing, len(texts))
+	for i, text := range texts {
+		key, _, _ := strings.Cut(text, "/")
+		out[i] = bus.Outgoing{Topic: topic, Envelope: &sixfold.Envelope{ID: sixfold.NewID(), Source: "kafkatest", Type: "test", Key: key, Time: time.Now().UTC(),
+			ContentType: "text/plain", Body: []byte(text)}}
+	}
+	return out
+}
+
+func send(tb testing.TB, s bus.Sender, batch ...bus.Outgoing) []error {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), 20*time.Second)
+	defer cancel()
+	return s.Send(ctx, batch).Wait(ctx)
+}
+
+func mustSend(tb testing.TB, s bus.Sender, batch ...bus.Outgoing) {
+	tb.Helper()
+	if err := errors.Join(send(tb, s, batch...)...); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// receive takes at least n deliveries.
+func receive(tb testing.TB, src bus.Source, n int) []*bus.Delivery {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), 20*time.Second)
+	defer cancel()
+	var all []*bus.Delivery
+	for len(all) < n {
+		ds, err := src.Receive(ctx, 1000)
+		if err != nil {
+			tb.Fatalf("%d of %d came: %v: %v", len(all), n, bodies(all), err)
+		}
+		all = append(all, ds...)
+	}
+	return all
+}
+
+func settle(tb testing.TB, src bus.Source, ds ...*bus.Delivery) {
+	tb.Helper()
+	if err := errors.Join(trySettle(tb, src, false, ds...)...); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func trySettle(tb testing.TB, src bus.Source, release bool, ds ...*bus.Delivery) []error {
+	tb.Helper()
+	ss := make([]bus.Settlement, len(ds))
+	for i, d := range ds {
+		ss[i] = bus.Settlement{Delivery: d, Release: release}
+	}
+	return src.Settle(tb.Context(), ss)
+}
+
+func bodies(ds []*bus.Delivery) []string {
+	out := make([]string, len(ds))
+	for i, d := range ds {
+		out[i] = string(d.Body)
+	}
+	return out
+}
