@@ -37,6 +37,7 @@ var edges = []edge{
 	{"transport/rabbitmq/...", []string{".", "cloudevents", "bus", "sqltx", "transport/rabbitmq/...", "internal/..."}, "a driver: it satisfies bus and knows no store"},
 	{"postgres/...", []string{".", "sqltx", "bus", "outbox", "inbox", "store/...", "postgres/...", "internal/..."}, "what only pgx can do for outbox and store; no broker is involved"},
 	{"cmd/sixfold/...", []string{".", "sqltx", "cloudevents", "bus", "outbox", "inbox", "deadletter", "explain", "store/...", "postgres", "transport/...", "examples/demo/...", "cmd/sixfold/..."}, "the command line: it links every driver, and no server"},
+	{"vet/...", []string{"vet/..."}, "checks of go/analysis: it knows the other packages by their paths alone"},
 	{"itest/...", []string{"..."}, "tests on real servers: never imported by what users build"},
 	{"benchmarks/...", []string{"..."}, "a program: nobody imports it"},
 	{"examples/demo/...", []string{".", "sqltx", "cloudevents", "bus", "outbox", "inbox", "store/...", "transport/memory", "examples/demo/..."}, "the demo on the root module and SQLite only, since every driver linked costs a newcomer minutes of compiling"},
@@ -58,6 +59,7 @@ var parties = []party{
 	{"transport/kafka", []string{"github.com/twmb/franz-go"}, "split off for the client of Kafka, and nothing else"},
 	{"transport/rabbitmq", []string{"github.com/rabbitmq/"}, "split off for the client of RabbitMQ, and nothing else"},
 	{"postgres", []string{"github.com/jackc/"}, "split off for pgx, and nothing else"},
+	{"vet", []string{"golang.org/x/tools/go/"}, "split off for go/analysis, and nothing else"},
 	{"cmd/sixfold", []string{"github.com/spf13/cobra", "github.com/BurntSushi/toml", "github.com/jackc/", "github.com/nats-io/nats.go", "github.com/rabbitmq/", "modernc.org/sqlite", "golang.org/x/sys/unix"}, "drivers, a parser of commands, and the width of a terminal; a server stays outside"},
 	{"examples/demo", []string{"modernc.org/sqlite"}, "from a fresh clone to a report in a minute and a half"},
 }

@@ -25,4 +25,5 @@ replace (
 	github.com/sixfold-go/sixfold/postgres => ../../postgres
 	github.com/sixfold-go/sixfold/transport/kafka => ../kafka
 	github.com/sixfold-go/sixfold/transport/rabbitmq => ../rabbitmq
+	github.com/sixfold-go/sixfold/vet => ../../vet
 )

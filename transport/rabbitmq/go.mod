@@ -17,4 +17,5 @@ replace (
 	github.com/sixfold-go/sixfold/postgres => ../../postgres
 	github.com/sixfold-go/sixfold/transport/kafka => ../kafka
 	github.com/sixfold-go/sixfold/transport/nats => ../nats
+	github.com/sixfold-go/sixfold/vet => ../../vet
 )
