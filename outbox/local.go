@@ -95,10 +95,7 @@ func (l *Local) Subscribe(ctx context.Context, s bus.Subscription) (bus.Source, 
 	if s.MaxInFlight <= 0 {
 		s.MaxInFlight = 1000
 	}
-	if err := check(ctx, l.store.Keeper(), l.log); err != nil {
-		return nil, fmt.Errorf("outbox: local: %w", err)
-	}
-	return openLocal(ctx, l, s)
+	return OpenFeeds(ctx, []Feed{{Store: l.store, Class: s.Group}}, s.MaxInFlight, &l.opts)
 }
 
 // localSender writes what a relay brings. Each batch is one transaction.

@@ -13,15 +13,16 @@ import (
 	"github.com/sixfold-go/sixfold/sqltx"
 )
 
-// localSource is a bus.Source over the local table: the reader of one consumer's class. Receive's goroutine reads and
-// changes partitions; Settle's goroutine deletes; the heart beats in one of its own.
+// localSource is what a source has of one feed: the reader of one class. Receive's goroutine reads and changes
+// partitions; Settle's goroutine deletes; the heart beats in one of its own.
 type localSource struct {
-	local *Local
-	class string
-	most  int
-	queue Queue
-	log   *slog.Logger
-	wake  chan struct{}
+	feed   Feed
+	opts   *LocalOptions
+	family *feeds
+	class  string
+	queue  Queue
+	log    *slog.Logger
+	purges bool
 
 	reader  reader // Receive's goroutine, like all up to mu
 	tenure  *tenure
@@ -30,8 +31,7 @@ type localSource struct {
 	beating context.CancelFunc
 	sweepAt time.Time
 	idle    idler
-	bell    <-chan Ring
-	unbell  func()
+	lookAt  time.Time       // the next read, unless something happens before
 	surplus []*bus.Delivery // read and not handed out yet
 	leaving []int16         // partitions to give back when nothing of them is out
 
@@ -45,12 +45,15 @@ type localSource struct {
 	disown  context.CancelFunc
 	highest int64
 	closed  bool
+	nudged  bool               // something changed since the last look
+	again   map[int64]struct{} // rows of a broker that were released: whoever gets them may have seen them before
 }
 
 // localBatch are the rows of one read.
 type localBatch struct {
-	rows []localRow
-	left int
+	source *localSource
+	rows   []localRow
+	left   int
 }
 
 // localRow is the token of a delivery.
@@ -63,20 +66,15 @@ type localRow struct {
 	released  bool
 }
 
-func openLocal(ctx context.Context, l *Local, s bus.Subscription) (*localSource, error) {
-	src := &localSource{local: l, class: s.Group, most: s.MaxInFlight, queue: l.store.Queue(ToLocal), log: l.log.With("consumer", s.Group),
-		wake: make(chan struct{}, 1), reader: reader{queue: l.store.Queue(ToLocal)}, idle: idler{most: l.opts.Poll}}
-	src.bell, src.unbell = l.store.Bell(ToLocal).Listen()
-	if err := src.begin(ctx); err != nil {
-		src.unbell()
-		return nil, fmt.Errorf("outbox: local: %w: %w", bus.ErrUnavailable, err)
-	}
-	return src, nil
+func openLocal(f Feed, family *feeds, opts *LocalOptions, purges bool) *localSource {
+	q := f.Store.Queue(ToLocal)
+	return &localSource{feed: f, family: family, opts: opts, class: f.Class, queue: q, log: opts.Logger.With("consumer", f.name()), purges: purges,
+		reader: reader{queue: q, inOrder: f.InOrder}, idle: idler{most: opts.Poll}, beating: func() {}}
 }
 
 // begin starts an incarnation.
 func (s *localSource) begin(ctx context.Context) error {
-	t, err := join(ctx, s.local.store.Leases(), s.class, ToLocal, s.local.opts.Lease, s.mark, s.log)
+	t, err := join(ctx, s.feed.Store.Leases(), s.class, ToLocal, s.opts.Lease, s.mark, s.log)
 	if err != nil {
 		return err
 	}
@@ -85,9 +83,11 @@ func (s *localSource) begin(ctx context.Context) error {
 	beating, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.owned, s.beating = owned, stop
 	s.heart.Go(func() { t.run(beating, func() { s.beaten(t, disown) }) })
-	s.heart.Go(func() { purge(beating, s.local.store.Keeper(), s.log) })
+	if s.purges {
+		s.heart.Go(func() { purge(beating, s.feed.Store.Keeper(), s.log) })
+	}
 	s.reader.reset()
-	s.sweepAt = time.Now().Add(s.local.opts.Sweep)
+	s.sweepAt = time.Now().Add(s.opts.Sweep)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.node, s.live, s.disown = t.node, t, disown
@@ -105,11 +105,11 @@ func (s *localSource) beaten(t *tenure, disown context.CancelFunc) {
 // fenced ends the deliveries of a node that was found to be taken over.
 func (s *localSource) fenced(node string) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.node == node && node != "" {
 		s.live.fence()
 		s.disown()
 	}
+	s.mu.Unlock()
 	s.nudge()
 }
 
@@ -121,7 +121,7 @@ func (s *localSource) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.disown()
-	s.batches, s.out, s.total, s.lowest, s.node, s.highest = nil, [Partitions]int{}, 0, 0, "", 0
+	s.batches, s.out, s.total, s.lowest, s.node, s.highest, s.again = nil, [Partitions]int{}, 0, 0, "", 0, nil
 }
 
 func (s *localSource) mark() int64 {
@@ -130,48 +130,38 @@ func (s *localSource) mark() int64 {
 	return s.highest
 }
 
+// nudge has Receive look again. It is called without mu.
 func (s *localSource) nudge() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
+	s.mu.Lock()
+	s.nudged = true
+	s.mu.Unlock()
+	s.family.nudge()
 }
 
-// Receive implements bus.Source.
-func (s *localSource) Receive(ctx context.Context, max int) ([]*bus.Delivery, error) {
-	failing := backoff{log: s.log, what: "local consumer cannot read its messages"}
-	for {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		if s.isClosed() {
-			return nil, fmt.Errorf("outbox: local: receive: %w", bus.ErrClosed)
-		}
-		if s.hasReleased() {
-			s.letGo() // what was released comes before what was read behind it
-		}
-		if len(s.surplus) > 0 {
-			n := min(max, len(s.surplus))
-			ds := s.surplus[:n:n]
-			s.surplus = s.surplus[n:]
-			return ds, nil
-		}
-		found, err := s.turn(ctx, max)
-		if err != nil {
-			failing.wait(ctx, err)
-			continue
-		}
-		failing.over()
-		if found {
-			s.idle.reset()
-			continue
-		}
-		s.sleep(ctx)
+// hand answers at most max of what was read.
+func (s *localSource) hand(max int) []*bus.Delivery {
+	if s.hasReleased() {
+		s.letGo() // what was released comes before what was read behind it
 	}
+	n := min(max, len(s.surplus))
+	ds := s.surplus[:n:n]
+	s.surplus = s.surplus[n:]
+	return ds
+}
+
+// due reports whether it is time to look for rows. Receive may have been woken for another feed.
+func (s *localSource) due(now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.nudged && now.Before(s.lookAt) {
+		return false
+	}
+	s.nudged = false
+	return true
 }
 
 // turn reads once into surplus; it reports whether there is something, or more to read.
-func (s *localSource) turn(ctx context.Context, max int) (bool, error) {
+func (s *localSource) turn(ctx context.Context) (bool, error) {
 	if s.tenure.lost() {
 		s.log.Warn("local consumer was taken over by another; it begins again")
 		s.end()
@@ -183,7 +173,7 @@ func (s *localSource) turn(ctx context.Context, max int) (bool, error) {
 	if err := s.share(ctx); err != nil {
 		return false, err
 	}
-	room := min(s.room(), s.local.opts.Batch)
+	room := min(s.family.room(), s.opts.Batch)
 	if room <= 0 || s.tenure.held == 0 || !s.tenure.valid() {
 		return false, nil
 	}
@@ -242,10 +232,10 @@ func (s *localSource) hasReleased() bool {
 	return s.lowest > 0
 }
 
-func (s *localSource) room() int {
+func (s *localSource) handedOut() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.most - s.total
+	return s.total
 }
 
 // back goes back for released rows and for the sweep, and forgets batches that are settled.
@@ -258,7 +248,7 @@ func (s *localSource) back() {
 	}
 	if now := time.Now(); now.After(s.sweepAt) {
 		s.reader.rewind(0)
-		s.sweepAt = now.Add(s.local.opts.Sweep)
+		s.sweepAt = now.Add(s.opts.Sweep)
 	}
 	kept := s.batches[:0]
 	for _, b := range s.batches {
@@ -293,7 +283,7 @@ func (s *localSource) inHands() func(int64) bool {
 
 // hold makes deliveries of rows.
 func (s *localSource) hold(rows []Row) {
-	b := &localBatch{rows: make([]localRow, len(rows)), left: len(rows)}
+	b := &localBatch{source: s, rows: make([]localRow, len(rows)), left: len(rows)}
 	ds := make([]bus.Delivery, len(rows))
 	s.surplus = make([]*bus.Delivery, len(rows))
 	s.mu.Lock()
@@ -301,12 +291,8 @@ func (s *localSource) hold(rows []Row) {
 	for i := range rows {
 		r, d := &rows[i], &ds[i]
 		b.rows[i] = localRow{batch: b, seq: r.Seq, partition: r.Partition, node: s.tenure.node}
-		d.Topic, d.Token, d.Owned, d.Attempts, d.Redelivered = s.class, &b.rows[i], s.owned, int(r.Attempts), r.Attempts > 0
-		flags, err := fill(&d.Envelope, r)
-		d.Damaged = err
-		if !flags.Relayed {
-			d.Claims = s
-		}
+		d.Token, d.Owned = &b.rows[i], s.owned
+		s.fill(d, r)
 		s.surplus[i] = d
 		s.out[r.Partition]++
 	}
@@ -315,12 +301,34 @@ func (s *localSource) hold(rows []Row) {
 	s.highest = max(s.highest, rows[len(rows)-1].Seq)
 }
 
+// fill makes a delivery of a row, under mu. What came through a broker may be there twice, so that only an inbox can record
+// it, and it is no place to count attempts.
+func (s *localSource) fill(d *bus.Delivery, r *Row) {
+	if s.feed.Topic == "" {
+		d.Topic, d.Attempts, d.Redelivered = s.class, int(r.Attempts), r.Attempts > 0
+		flags, err := fill(&d.Envelope, r)
+		d.Damaged = err
+		if !flags.Relayed {
+			d.Claims = s
+		}
+		return
+	}
+	_, again := s.again[r.Seq]
+	delete(s.again, r.Seq)
+	d.Topic, d.Redelivered = s.feed.Topic, again || r.Attempts > 0
+	d.ID, d.Key, d.Body = r.ID, r.Key, r.Body
+	_, d.Damaged = DecodeAttrs(r.Attrs, &d.Envelope)
+}
+
 // letGo takes back what was read and not handed out.
 func (s *localSource) letGo() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, d := range s.surplus {
 		s.drop(d.Token.(*localRow), true)
+		if d.Redelivered {
+			s.comesAgain(d.Token.(*localRow))
+		}
 	}
 	s.surplus = nil
 }
@@ -339,29 +347,32 @@ func (s *localSource) drop(r *localRow, release bool) {
 	}
 }
 
-// sleep waits for anything that may bring a row.
-func (s *localSource) sleep(ctx context.Context) {
+// comesAgain notes, under mu, that a row was handed out.
+func (s *localSource) comesAgain(r *localRow) {
+	if s.feed.Topic == "" || r.node != s.node {
+		return
+	}
+	if s.again == nil {
+		s.again = make(map[int64]struct{})
+	}
+	s.again[r.seq] = struct{}{}
+}
+
+// rest says when to look again after a look that found nothing.
+func (s *localSource) rest(now time.Time) time.Time {
 	d := s.idle.next()
 	if s.reader.gaps.open() {
 		d = min(d, gapPoll)
 	}
-	bell := s.bell
-	if s.room() <= 0 || s.tenure.held == 0 {
-		d, bell = s.local.opts.Lease/4, nil
+	if s.family.room() <= 0 || s.tenure.held == 0 {
+		d = s.opts.Lease / 4
 	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-s.wake:
-	case r := <-bell:
-		s.idle.ring(r)
-	case <-t.C:
-	}
+	s.lookAt = now.Add(d)
+	return s.lookAt
 }
 
-// Settle implements bus.Source. It tries until ctx ends.
-func (s *localSource) Settle(ctx context.Context, all []bus.Settlement) []error {
+// settle is Settle for the deliveries of this feed. It tries until ctx ends.
+func (s *localSource) settle(ctx context.Context, all []bus.Settlement) []error {
 	errs := make([]error, len(all))
 	s.mu.Lock()
 	node, live, closed := s.node, s.live, s.closed
@@ -372,16 +383,16 @@ func (s *localSource) Settle(ctx context.Context, all []bus.Settlement) []error 
 		switch {
 		case closed:
 			errs[i] = fmt.Errorf("outbox: local: settle: %w", bus.ErrClosed)
-		case !ok || r.node != node:
+		case !ok || r.node != node || s.isGone(r):
 			errs[i] = fmt.Errorf("outbox: local: settle: %w", bus.ErrLost)
 		case !x.Release && !x.Claimed:
 			seqs = append(seqs, r.seq)
 		}
 	}
 	err := s.delete(ctx, live, seqs)
+	defer s.nudge()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	defer s.nudge()
 	for i, x := range all {
 		if errs[i] != nil {
 			continue
@@ -390,9 +401,20 @@ func (s *localSource) Settle(ctx context.Context, all []bus.Settlement) []error 
 		if deleting {
 			errs[i] = err
 		}
-		s.drop(x.Token.(*localRow), x.Release || deleting && err != nil)
+		release := x.Release || deleting && err != nil
+		s.drop(x.Token.(*localRow), release)
+		if release {
+			s.comesAgain(x.Token.(*localRow))
+		}
 	}
 	return errs
+}
+
+// isGone reports whether a row was settled or released before.
+func (s *localSource) isGone(r *localRow) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return r.gone
 }
 
 func (s *localSource) delete(ctx context.Context, live *tenure, seqs []int64) error {
@@ -444,26 +466,15 @@ func (s *localSource) Claim(ctx context.Context, tx sqltx.Tx, ds []*bus.Delivery
 	return found, nil
 }
 
-// Extend implements bus.Source; the heart keeps all deliveries ours.
-func (s *localSource) Extend(context.Context, []*bus.Delivery) error { return nil }
-
-func (s *localSource) isClosed() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.closed
-}
-
-// Close implements bus.Source. Receive must have returned.
-func (s *localSource) Close(ctx context.Context) error {
+// close ends the feed. Receive must have returned.
+func (s *localSource) close(ctx context.Context) error {
 	s.mu.Lock()
 	was := s.closed
 	s.closed = true
 	s.mu.Unlock()
-	s.nudge()
-	if was {
+	if was || s.tenure == nil {
 		return nil
 	}
-	s.unbell()
 	s.end()
 	if s.tenure.lost() {
 		return nil

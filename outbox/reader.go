@@ -24,9 +24,11 @@ const readBytes = 32 << 20
 // wait for. So a relay that begins above a hundred thousand dead rows walks over them once, and not twice, before its
 // first send. It remembers nothing between incarnations. It belongs to one goroutine.
 type reader struct {
-	queue  Queue
-	cursor int64 // every row up to here was read, or is in a gap
-	gaps   gaps
+	queue Queue
+	// inOrder: rows become visible in the order of their numbers, so that nothing ever appears in a gap.
+	inOrder bool
+	cursor  int64 // every row up to here was read, or is in a gap
+	gaps    gaps
 
 	highest   int64     // the cursor's highest place so far; rows above it were never read
 	writersAt time.Time // of the last list
@@ -71,7 +73,7 @@ func (r *reader) next(ctx context.Context, limit int, own *Ownership, skip func(
 	}
 	r.backlog = len(rows) == limit
 	for i := range rows {
-		if !planted.Is(planted.CursorSkips) {
+		if !r.inOrder && !planted.Is(planted.CursorSkips) {
 			r.gaps.notice(Range{r.cursor + 1, rows[i].Seq - 1})
 		}
 		r.cursor = rows[i].Seq

@@ -15,7 +15,7 @@ func (e *examination) postgres(ctx context.Context, k *pgKeeper) {
 	e.each("privileges", Problem, k.privileges(ctx), "this role may relay, or run local consumers")
 	var errs []error
 	for _, t := range []outbox.Table{outbox.ToBroker, outbox.ToLocal} {
-		errs = append(errs, k.sequence(ctx, t))
+		errs = append(errs, k.sequence(ctx, t.String()))
 	}
 	e.each("sequence", Problem, errors.Join(errs...), "no number is given out ahead of time")
 	e.durability(k.durability(ctx))

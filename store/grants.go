@@ -17,11 +17,14 @@ type Roles struct {
 	Migrator string
 	// Reader reads for statistics and lists. Empty: "sixfold_reader".
 	Reader string
+	// Broker sends to the database as a broker, and receives from it. Give it to the roles of whoever uses transport/sqlqueue.
+	// Empty: "sixfold_broker".
+	Broker string
 	// Operator redrives, edits, discards and releases what is parked, and reads what the reader does. Empty: "sixfold_operator".
 	Operator string
 }
 
-// A duty is one of the five things that a role is for.
+// A duty is one of the six things that a role is for.
 type duty int
 
 const (
@@ -30,6 +33,7 @@ const (
 	migrating
 	reading
 	operating
+	brokering
 )
 
 // A grant is what one duty needs on one object.
@@ -84,6 +88,12 @@ var tableGrants = []grant{
 	{operating, "audit", "SELECT, INSERT"},
 	{operating, "lease", "SELECT"},
 	{operating, "node", "SELECT"},
+
+	{brokering, "schema_version", "SELECT"},
+	{brokering, "queue", "SELECT, INSERT, UPDATE, DELETE"},
+	{brokering, "queue_group", "SELECT, INSERT, UPDATE, DELETE"},
+	{brokering, "node", "SELECT, INSERT, UPDATE, DELETE"},
+	{brokering, "lease", "SELECT, INSERT, UPDATE, DELETE"},
 }
 
 // functionGrants are the functions that each duty runs. Their names are unique, so they need no types.
@@ -111,6 +121,17 @@ var functionGrants = []grant{
 	{relaying, "outbox_settle", "EXECUTE"},
 	{relaying, "outbox_bury", "EXECUTE"},
 	{relaying, "lease_take", "EXECUTE"},
+
+	{brokering, "queue_lock", "EXECUTE"},
+	{brokering, "queue_send", "EXECUTE"},
+	{brokering, "queue_attach", "EXECUTE"},
+	{brokering, "queue_keep", "EXECUTE"},
+	{brokering, "queue_detach", "EXECUTE"},
+	{brokering, "queue_read", "EXECUTE"},
+	{brokering, "queue_settle", "EXECUTE"},
+	{brokering, "queue_take", "EXECUTE"},
+	{brokering, "queue_purge", "EXECUTE"},
+	{brokering, "lease_take", "EXECUTE"},
 }
 
 // RoleScript is SQL that makes the roles where they are missing, and the schema, which the migrator owns. It is for who may
@@ -143,7 +164,7 @@ func (s *Store) GrantScript(r Roles) (string, error) {
 	b.WriteString("-- What the roles of Sixfold may do. For the owner of the tables, after each migration.\nBEGIN;\n")
 	fmt.Fprintf(&b, "REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA %s FROM PUBLIC;\n", schema)
 	fmt.Fprintf(&b, "GRANT USAGE, CREATE ON SCHEMA %s TO %s;\n", schema, quoteIdentifier(names[migrating]))
-	for _, d := range []duty{application, relaying, reading, operating} {
+	for _, d := range []duty{application, relaying, reading, operating, brokering} {
 		fmt.Fprintf(&b, "\nGRANT USAGE ON SCHEMA %s TO %s;\n", schema, quoteIdentifier(names[d]))
 		for _, g := range tableGrants {
 			if g.duty == d {
@@ -161,7 +182,7 @@ func (s *Store) GrantScript(r Roles) (string, error) {
 }
 
 // roles answers the name for each duty.
-func (s *Store) roles(r Roles) (names [5]string, err error) {
+func (s *Store) roles(r Roles) (names [6]string, err error) {
 	if _, ok := s.dialect.(postgres); !ok {
 		return names, errors.New("store: grants: SQLite has no roles; protect the file with the rights of the file system")
 	}
@@ -170,7 +191,7 @@ func (s *Store) roles(r Roles) (names [5]string, err error) {
 	for d, n := range []struct{ option, given, fallback string }{
 		application: {"Application", r.Application, "sixfold_application"}, relaying: {"Relay", r.Relay, "sixfold_relay"},
 		migrating: {"Migrator", r.Migrator, "sixfold_migrator"}, reading: {"Reader", r.Reader, "sixfold_reader"},
-		operating: {"Operator", r.Operator, "sixfold_operator"},
+		operating: {"Operator", r.Operator, "sixfold_operator"}, brokering: {"Broker", r.Broker, "sixfold_broker"},
 	} {
 		name := n.given
 		if name == "" {

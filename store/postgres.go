@@ -19,6 +19,7 @@ func Postgres(db sqltx.Runner, opts *Options) (*Store, error) {
 	s.outbox.leases = newPgLeases(s)
 	s.outbox.keeper = newPgKeeper(s)
 	s.inbox.Store = newPgInbox(s)
+	s.broker = newBroker(s, newPgBroker(s))
 	return s, nil
 }
 

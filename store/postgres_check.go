@@ -34,7 +34,7 @@ func (k *pgKeeper) check(ctx context.Context) (warnings []string, err error) {
 	}
 	errs := []error{k.privileges(ctx)}
 	for _, t := range []outbox.Table{outbox.ToBroker, outbox.ToLocal} {
-		errs = append(errs, k.sequence(ctx, t))
+		errs = append(errs, k.sequence(ctx, t.String()))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -57,8 +57,8 @@ func (k *pgKeeper) durability(ctx context.Context) (warnings []string, err error
 }
 
 // sequence refuses one that hands numbers out ahead of time or not upwards: the relay would skip rows for ever.
-func (k *pgKeeper) sequence(ctx context.Context, t outbox.Table) error {
-	name, found := k.s.names.of(t.String()), false
+func (k *pgKeeper) sequence(ctx context.Context, table string) error {
+	name, found := k.s.names.of(table), false
 	var cache, increment int64
 	var cycle bool
 	err := k.s.db.EachRow(ctx, "SELECT seqcache, seqincrement, seqcycle FROM pg_catalog.pg_sequence WHERE seqrelid = pg_catalog.pg_get_serial_sequence($1::text, 'seq')::regclass",

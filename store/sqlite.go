@@ -36,6 +36,7 @@ func SQLite(db sqltx.Runner, opts *Options) (*Store, error) {
 	s.outbox.leases = newLiteLeases(l)
 	s.outbox.keeper = newLiteKeeper(l, &s.migrations)
 	s.inbox.Store = newLiteInbox(l)
+	s.broker = newBroker(s, newLiteBroker(l, s))
 	return s, nil
 }
 

@@ -36,6 +36,7 @@ type Store struct {
 	log        *slog.Logger
 	outbox     Outbox
 	inbox      Inbox
+	broker     *Broker
 }
 
 // dialect is how a kind of database is migrated.

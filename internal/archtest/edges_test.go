@@ -28,6 +28,7 @@ var edges = []edge{
 	{"store/...", []string{".", "sqltx", "bus", "outbox", "inbox", "deadletter", "explain", "store/...", "internal/..."}, "all SQL: satisfies the interfaces that outbox, inbox, deadletter, explain and bus declare, and knows no transport"},
 	{"bus/bustest/...", []string{".", "bus", "bus/bustest/...", "transport/memory", "internal/..."}, "the drivers' conformance suite; its broken drivers are built on the in-process one"},
 	{"transport/memory", []string{".", "cloudevents", "bus", "sqltx", "internal/..."}, "a driver: it satisfies bus and knows no store"},
+	{"transport/sqlqueue", []string{".", "bus", "outbox", "internal/..."}, "a driver whose broker is a database: it declares the store it needs, knows none, and reads as a local consumer of the outbox does"},
 
 	{"sixfoldtest", []string{".", "sqltx", "bus", "outbox", "store/memory", "transport/memory", "internal/..."}, "for users' tests: the store and the broker of the process, wired; nothing imports it but tests"},
 

@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { servers.Main(m) }
 
-// world is a database whose schema the migrator made, with the five roles and their grants.
+// world is a database whose schema the migrator made, with the six roles and their grants.
 type world struct {
 	*testing.T
 	dsn   string
@@ -34,13 +34,13 @@ func newWorld(t *testing.T) *world {
 	var db string
 	w.must(w.owner.QueryRow(t.Context(), "SELECT current_database()").Scan(&db))
 	suffix := db[len(db)-10:]
-	w.roles = store.Roles{Application: "app " + suffix, Relay: "Relay_" + suffix, Migrator: "migrator-" + suffix, Reader: "reader_" + suffix, Operator: "operator_" + suffix}
+	w.roles = store.Roles{Application: "app " + suffix, Relay: "Relay_" + suffix, Migrator: "migrator-" + suffix, Reader: "reader_" + suffix, Operator: "operator_" + suffix, Broker: "broker_" + suffix}
 	w.st = w.store(w.owner)
 	script, err := w.st.RoleScript(w.roles)
 	w.must(err)
 	w.exec(script)
 	t.Cleanup(func() {
-		for _, r := range []string{w.roles.Application, w.roles.Relay, w.roles.Migrator, w.roles.Reader, w.roles.Operator} {
+		for _, r := range []string{w.roles.Application, w.roles.Relay, w.roles.Migrator, w.roles.Reader, w.roles.Operator, w.roles.Broker} {
 			q := pgx.Identifier{r}.Sanitize()
 			if _, err := w.owner.Exec(context.Background(), "DROP OWNED BY "+q+" CASCADE; DROP ROLE "+q); err != nil {
 				t.Error(err)

@@ -24,6 +24,7 @@ func (w *world) duties() map[string]struct {
 		"application": {w.roles.Application, map[string]job{"publish": publish, "record": record, "park": park, "local": local}},
 		"relay":       {w.roles.Relay, map[string]job{"relay": relay}},
 		"migrator":    {w.roles.Migrator, map[string]job{"migrate": migrate}},
+		"broker":      {w.roles.Broker, map[string]job{"broker": broker}},
 		"reader":      {w.roles.Reader, map[string]job{"stats": stats, "letters": letters}},
 		"operator":    {w.roles.Operator, map[string]job{"stats": stats, "letters": letters, "operate": operate}},
 	}
@@ -50,21 +51,23 @@ func TestNoRoleDoesAnothersWork(t *testing.T) {
 		role string
 		do   job
 	}{
-		"a reader publishes":        {w.roles.Reader, publish},
-		"a reader relays":           {w.roles.Reader, relay},
-		"a relay publishes":         {w.roles.Relay, publish},
-		"a relay parks":             {w.roles.Relay, park},
-		"a reader redrives":         {w.roles.Reader, operate},
-		"an application redrives":   {w.roles.Application, operate},
-		"an operator publishes":     {w.roles.Operator, publish},
-		"an operator handles":       {w.roles.Operator, local},
-		"an operator relays":        {w.roles.Operator, relay},
-		"a relay uses the inbox":    {w.roles.Relay, record},
-		"a relay handles":           {w.roles.Relay, local},
-		"an application relays":     {w.roles.Application, relay},
-		"an application migrates":   {w.roles.Application, migrate},
-		"a relay migrates":          {w.roles.Relay, migrate},
-		"an application reads rows": {w.roles.Application, stats},
+		"a reader publishes":         {w.roles.Reader, publish},
+		"a reader relays":            {w.roles.Reader, relay},
+		"a relay publishes":          {w.roles.Relay, publish},
+		"a broker publishes":         {w.roles.Broker, publish},
+		"an application is a broker": {w.roles.Application, broker},
+		"a relay parks":              {w.roles.Relay, park},
+		"a reader redrives":          {w.roles.Reader, operate},
+		"an application redrives":    {w.roles.Application, operate},
+		"an operator publishes":      {w.roles.Operator, publish},
+		"an operator handles":        {w.roles.Operator, local},
+		"an operator relays":         {w.roles.Operator, relay},
+		"a relay uses the inbox":     {w.roles.Relay, record},
+		"a relay handles":            {w.roles.Relay, local},
+		"an application relays":      {w.roles.Application, relay},
+		"an application migrates":    {w.roles.Application, migrate},
+		"a relay migrates":           {w.roles.Relay, migrate},
+		"an application reads rows":  {w.roles.Application, stats},
 	} {
 		w.must(w.seed(t.Context()))
 		p := w.connect(other.role, "")

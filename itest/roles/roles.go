@@ -27,13 +27,15 @@ type Logins struct {
 	Relay       string // sends the outbox
 	Reader      string // looks at statistics
 	Operator    string // looks after parked messages
-	All         string // application, relay and reader: a process that does everything
+	Broker      string // sends to and receives from the database as a broker
+	Stranger    string // may do nothing
+	All         string // application, relay, reader and broker: a process that does everything
 }
 
 // names are the logins with what each is a member of.
 var names = []struct{ login, of string }{
 	{"test_migrator", "sixfold_migrator"}, {"test_application", "sixfold_application"}, {"test_relay", "sixfold_relay"},
-	{"test_reader", "sixfold_reader"}, {"test_operator", "sixfold_operator"}, {"test_all", "sixfold_application, sixfold_relay, sixfold_reader"},
+	{"test_reader", "sixfold_reader"}, {"test_operator", "sixfold_operator"}, {"test_broker", "sixfold_broker"}, {"test_stranger", ""}, {"test_all", "sixfold_application, sixfold_relay, sixfold_reader, sixfold_broker"},
 }
 
 // On makes the roles on the server of dsn, a superuser's URL of an empty database, then the tables of a store with these
@@ -71,7 +73,7 @@ func logins(dsn string) (*Logins, error) {
 		return own.String()
 	}
 	return &Logins{Superuser: dsn, Migrator: as("test_migrator", "sixfold_migrator"), Application: as("test_application", ""), Relay: as("test_relay", ""),
-		Reader: as("test_reader", ""), Operator: as("test_operator", ""), All: as("test_all", "")}, nil
+		Reader: as("test_reader", ""), Operator: as("test_operator", ""), Broker: as("test_broker", ""), Stranger: as("test_stranger", ""), All: as("test_all", "")}, nil
 }
 
 // create makes the roles where they are missing.
@@ -101,7 +103,11 @@ func (l *Logins) create(ctx context.Context, opts *store.Options) error {
 	}
 	if !there {
 		for _, n := range names {
-			script += fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s' IN ROLE %s;\n", n.login, strings.ReplaceAll(password, "'", "''"), n.of)
+			script += fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", n.login, strings.ReplaceAll(password, "'", "''"))
+			if n.of != "" {
+				script += " IN ROLE " + n.of
+			}
+			script += ";\n"
 		}
 	}
 	script += `ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO test_application, test_all;

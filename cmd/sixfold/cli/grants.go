@@ -19,6 +19,7 @@ superuser. Then, after each migration: sixfold grants, for the owner of the tabl
 	f.StringVar(&r.Relay, "relay", "sixfold_relay", "`role` that sends to a broker")
 	f.StringVar(&r.Migrator, "migrator", "sixfold_migrator", "`role` that owns the schema")
 	f.StringVar(&r.Reader, "reader", "sixfold_reader", "`role` that looks, as outbox stats, list and show do")
+	f.StringVar(&r.Broker, "broker", "sixfold_broker", "`role` that sends to and receives from the database as a broker")
 	f.StringVar(&r.Operator, "operator", "sixfold_operator", "`role` that sends dead letters again, edits and discards them")
 	c.RunE = func(*cobra.Command, []string) error {
 		st, err := a.offline(false)

@@ -1,0 +1,12 @@
+DROP FUNCTION {{queue_purge}}(integer);
+DROP FUNCTION {{queue_take}}(bigint, text, uuid, integer);
+DROP FUNCTION {{queue_settle}}(bigint, uuid, bigint[]);
+DROP FUNCTION {{queue_read}}(bigint, integer, bigint, bigint);
+DROP FUNCTION {{queue_detach}}(text, text, smallint);
+DROP FUNCTION {{queue_keep}}(text, bigint);
+DROP FUNCTION {{queue_attach}}(text, text, smallint, boolean, bigint);
+DROP FUNCTION {{queue_send}}(smallint[], text[], text[], text[], integer[], integer[], integer[], bytea);
+DROP FUNCTION {{queue_lock}}(text[]);
+DELETE FROM {{node}} WHERE class LIKE 'queue/%';
+DELETE FROM {{lease}} WHERE class LIKE 'queue/%';
+DROP TABLE {{queue}}, {{queue_group}};
