@@ -27,7 +27,7 @@ func (d *DeadLetters) change(ctx context.Context, fn func(sqltx.Tx) error) (err 
 			return fn(tx)
 		})
 		code := sqliteCode(err) & 0xff
-		if state := sqlState(err); state != "40001" && state != "40P01" && state != "55P03" && code != 5 && code != 6 || ctx.Err() != nil {
+		if state := sqlState(err); state != "40001" && state != "40P01" && state != "55P03" && code != 5 && code != 6 && !myBusyOrDeadlocked(err) || ctx.Err() != nil {
 			break
 		}
 	}
@@ -125,6 +125,12 @@ func (d *DeadLetters) lock(ctx context.Context, tx sqltx.Tx, ns []int64, whole b
 			return nil, err
 		}
 		q = d.sql()
+	}
+	if q.my {
+		if err := d.myLockLines(ctx, tx, ns); err != nil {
+			return nil, err
+		}
+		ofRows = " FOR UPDATE SKIP LOCKED"
 	}
 	attrs, body := "NULL", "NULL"
 	if q.pg {
@@ -253,8 +259,7 @@ func (d *DeadLetters) Discard(ctx context.Context, r deadletter.Run, after int64
 			step.Done = append(step.Done, deadletter.Moved{N: p.n, Relay: p.relay, Consumer: p.consumer, ID: p.id, Key: p.key})
 		}
 		q := d.sql()
-		_, err = q.exec(ctx, tx, "WITH p AS MATERIALIZED (SELECT consumer, message FROM {{parked}} WHERE NOT relay AND n "+q.list(numbers(rows))+") UPDATE {{inbox}} AS b SET state = 3, at = "+q.instant()+
-			" FROM p WHERE b.consumer = p.consumer AND b.message = p.message AND b.state = 2")
+		_, err = q.exec(ctx, tx, q.enteredAs(3, 2, "NOT relay AND n "+q.list(numbers(rows))))
 		if err == nil {
 			err = d.leave(ctx, tx, rows)
 		}

@@ -23,7 +23,7 @@ func (d *DeadLetters) Edit(ctx context.Context, n int64, e deadletter.Edit) erro
 		if len(rows) == 0 {
 			q := d.sql()
 			err := deadletter.ErrNotFound
-			if there, failed := exists(ctx, tx, q.s.names.fill(q.fill("SELECT 1 FROM {{parked}} WHERE n = ?1")), n); failed != nil || there {
+			if there, failed := q.exists(ctx, tx, "SELECT 1 FROM {{parked}} WHERE n = "+q.arg(n)); failed != nil || there {
 				err = cmp.Or(failed, deadletter.ErrClaimed) // a handler's transaction holds it
 			}
 			return err

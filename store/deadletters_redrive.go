@@ -69,16 +69,19 @@ func (d *DeadLetters) toLines(ctx context.Context, tx sqltx.Tx, rows []parkedRow
 	}
 	for _, sql := range []func(q *letterSQL) string{
 		func(q *letterSQL) string {
-			return "INSERT INTO {{line}} AS l (consumer, key, due, size) SELECT p.consumer, p.key, " + q.instant() + ", count(*) FROM {{parked}} p WHERE p.n " + q.list(ns) +
-				" AND p.line IS NULL AND p.key IS NOT NULL GROUP BY p.consumer, p.key ORDER BY p.consumer, " + q.binary("p.key") + " ON CONFLICT (consumer, key) DO UPDATE SET size = l.size + excluded.size"
+			into, longer := "{{line}} AS l", " ON CONFLICT (consumer, key) DO UPDATE SET size = l.size + excluded.size"
+			if q.my {
+				into, longer = "{{line}}", " ON DUPLICATE KEY UPDATE size = {{line}}.size + VALUES(size)"
+			}
+			return "INSERT INTO " + into + " (consumer, key, due, size) SELECT p.consumer, p.key, " + q.instant() + ", count(*) FROM {{parked}} p WHERE p.n " + q.list(ns) +
+				" AND p.line IS NULL AND p.key IS NOT NULL GROUP BY p.consumer, p.key ORDER BY p.consumer, " + q.binary("p.key") + longer
 		},
 		func(q *letterSQL) string {
 			return "UPDATE {{parked}} AS p SET state = 1, attempts = 0, epoch = p.epoch + 1, reason = '', " +
 				"line = coalesce(p.line, (SELECT l.id FROM {{line}} l WHERE l.consumer = p.consumer AND l.key = p.key)) WHERE p.n " + q.list(ns)
 		},
 		func(q *letterSQL) string {
-			return "WITH p AS MATERIALIZED (SELECT consumer, message FROM {{parked}} WHERE n " + q.list(ns) + ") UPDATE {{inbox}} AS b SET state = 2, at = " + q.instant() +
-				" FROM p WHERE b.consumer = p.consumer AND b.message = p.message AND b.state = 3"
+			return q.enteredAs(2, 3, "n "+q.list(ns))
 		},
 	} {
 		q := d.sql()
@@ -122,8 +125,11 @@ func (d *DeadLetters) ownLines(ctx context.Context, tx sqltx.Tx, rows []parkedRo
 	if len(ns) == 0 {
 		return nil
 	}
-	var ids, to []int64
 	q := d.sql()
+	if q.my {
+		return d.myOwnLines(ctx, tx, rows)
+	}
+	var ids, to []int64
 	err := q.each(ctx, tx, "INSERT INTO {{line}} (consumer, key, due, size) SELECT p.consumer, NULL, "+q.instant()+", 1 FROM {{parked}} p WHERE p.n "+q.list(ns)+" ORDER BY p.n RETURNING id, consumer",
 		func(r sqltx.Rows) error {
 			var id int64

@@ -33,6 +33,9 @@ func (q *letterSQL) list(ns []int64) string {
 	if q.pg {
 		return "= ANY(" + q.arg(intArray(ns)) + "::text::bigint[])"
 	}
+	if q.my {
+		return myList(ns)
+	}
 	return "IN (SELECT value FROM json_each(" + q.arg(jsonInts(ns)) + "))"
 }
 
@@ -46,11 +49,11 @@ func (q *letterSQL) pairs(a, b []int64) string {
 
 // each runs a query, exec another statement.
 func (q *letterSQL) each(ctx context.Context, tx sqltx.Tx, sql string, scan func(sqltx.Rows) error) error {
-	return tx.Each(ctx, q.s.names.fill(q.fill(sql)), q.args, scan)
+	return q.questions.each(ctx, tx, sql, q.args, scan)
 }
 
 func (q *letterSQL) exec(ctx context.Context, tx sqltx.Tx, sql string) (int64, error) {
-	return tx.Exec(ctx, q.s.names.fill(q.fill(sql)), q.args...)
+	return q.questions.exec(ctx, tx, sql, q.args)
 }
 
 // micros is an instant in microseconds since 1970; never is beyond all of them.
@@ -68,6 +71,8 @@ func (q *letterSQL) now(asOf int64) string {
 		return strconv.FormatInt(asOf, 10)
 	case q.pg:
 		return "(extract(epoch FROM clock_timestamp())::numeric * 1000000.0)::bigint"
+	case q.my:
+		return myNow
 	}
 	return strconv.FormatInt(q.questions.now, 10)
 }
@@ -76,6 +81,9 @@ func (q *letterSQL) now(asOf int64) string {
 func (q *letterSQL) instant() string {
 	if q.pg {
 		return "clock_timestamp()"
+	}
+	if q.my {
+		return myNow
 	}
 	return strconv.FormatInt(q.questions.now, 10)
 }
@@ -99,6 +107,9 @@ func (q *letterSQL) never() string {
 func (q *letterSQL) size(body string) string {
 	if q.pg {
 		return "coalesce(octet_length(" + body + "), -1)"
+	}
+	if q.my {
+		return "coalesce(length(" + body + "), -1)"
 	}
 	return "coalesce(length(CAST(" + body + " AS BLOB)), -1)"
 }
@@ -215,6 +226,9 @@ type auditEntry struct {
 func (d *DeadLetters) audit(ctx context.Context, tx sqltx.Tx, who, action, run, reason string, entries []auditEntry) error {
 	if len(entries) == 0 {
 		return nil
+	}
+	if d.sql().my {
+		return d.myAudit(ctx, tx, who, action, run, reason, entries)
 	}
 	text, err := json.Marshal(entries)
 	if err != nil {

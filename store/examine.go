@@ -82,6 +82,8 @@ func (s *Store) Examine(ctx context.Context, opts *ExamineOptions) (all []Findin
 		e.postgres(ctx, k)
 	case *liteKeeper:
 		e.sqlite(ctx, k)
+	case *myKeeper:
+		e.mysql(ctx, k)
 	}
 	e.rows(ctx)
 	return e.found, nil

@@ -192,14 +192,17 @@ func (x *Explain) Handled(ctx context.Context, id string, sources []string) (lis
 	d := &DeadLetters{x.s}
 	err = d.read(ctx, func(tx sqltx.Tx, q *letterSQL) error {
 		var consumers []string
-		err := q.each(ctx, tx, "WITH RECURSIVE c(consumer) AS (SELECT min(consumer) FROM {{inbox}} UNION ALL SELECT (SELECT min(i.consumer) FROM {{inbox}} i WHERE i.consumer > c.consumer) FROM c WHERE c.consumer IS NOT NULL) "+
+		if q.my {
+			if consumers, err = d.myConsumers(ctx, tx); err != nil {
+				return err
+			}
+		} else if err := q.each(ctx, tx, "WITH RECURSIVE c(consumer) AS (SELECT min(consumer) FROM {{inbox}} UNION ALL SELECT (SELECT min(i.consumer) FROM {{inbox}} i WHERE i.consumer > c.consumer) FROM c WHERE c.consumer IS NOT NULL) "+
 			"SELECT consumer FROM c WHERE consumer IS NOT NULL LIMIT 1000", func(r sqltx.Rows) error {
 			var name string
 			err := r.Scan(&name)
 			consumers = append(consumers, name)
 			return err
-		})
-		if err != nil {
+		}); err != nil {
 			return err
 		}
 		if tried, err = d.sources(ctx, tx, sources); err != nil {

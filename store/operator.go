@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,7 +54,7 @@ const overviewRows = 10_000
 func (o *Operator) Overview(ctx context.Context, t outbox.Table) (v Overview, err error) {
 	err = o.look(ctx, func(tx sqltx.Tx, q questions) error {
 		var c statsCollector
-		err := tx.Each(ctx, q.overview(t), q.args(overviewRows), func(r sqltx.Rows) error {
+		err := q.each(ctx, tx, q.overview(t), q.args(overviewRows), func(r sqltx.Rows) error {
 			var class string
 			var rows, age int64
 			if err := r.Scan(&class, &rows, &age); err != nil {
@@ -83,7 +84,11 @@ func (o *Operator) Overview(ctx context.Context, t outbox.Table) (v Overview, er
 		if v.Whole {
 			return nil
 		}
-		return tx.Each(ctx, q.estimate(t), nil, func(r sqltx.Rows) error { return r.Scan(&v.Estimate) })
+		var place []any
+		if q.my {
+			place = []any{o.s.names.schema, o.s.names.prefix + t.String()}
+		}
+		return q.each(ctx, tx, q.estimate(t), place, func(r sqltx.Rows) error { return r.Scan(&v.Estimate) })
 	})
 	if err != nil {
 		return Overview{}, failed("look at "+t.String(), err)
@@ -97,7 +102,7 @@ func (o *Operator) Overview(ctx context.Context, t outbox.Table) (v Overview, er
 // List answers at most limit rows of t with a seq above after, in order of seq. Bodies are left out.
 func (o *Operator) List(ctx context.Context, t outbox.Table, after int64, limit int) (list []Entry, err error) {
 	err = o.look(ctx, func(tx sqltx.Tx, q questions) error {
-		return tx.Each(ctx, q.rows(t, false)+q.fill(" WHERE seq > ?2 ORDER BY seq LIMIT ?3"), q.args(after, limit), q.entry(&list))
+		return q.each(ctx, tx, q.rows(t, false)+" WHERE seq > ?2 ORDER BY seq LIMIT ?3", q.args(after, limit), q.entry(&list))
 	})
 	if err != nil {
 		return nil, failed("list "+t.String(), err)
@@ -112,7 +117,7 @@ func (o *Operator) Find(ctx context.Context, t outbox.Table, id string) (list []
 		if err := q.whole(ctx, tx); err != nil {
 			return err
 		}
-		return tx.Each(ctx, q.rows(t, true)+q.fill(" WHERE id = ?2{{uuid}} ORDER BY seq LIMIT 100"), q.args(strings.ToLower(id)), q.entry(&list))
+		return q.each(ctx, tx, q.rows(t, true)+" WHERE id = ?2{{uuid}} ORDER BY seq LIMIT 100", q.args(strings.ToLower(id)), q.entry(&list))
 	})
 	if err != nil {
 		return nil, failed("find a row of "+t.String(), err)
@@ -123,7 +128,7 @@ func (o *Operator) Find(ctx context.Context, t outbox.Table, id string) (list []
 // Seq answers the row of t with a number, whole; none when it is not there.
 func (o *Operator) Seq(ctx context.Context, t outbox.Table, seq int64) (list []Entry, err error) {
 	err = o.look(ctx, func(tx sqltx.Tx, q questions) error {
-		return tx.Each(ctx, q.rows(t, true)+q.fill(" WHERE seq = ?2"), q.args(seq), q.entry(&list))
+		return q.each(ctx, tx, q.rows(t, true)+" WHERE seq = ?2", q.args(seq), q.entry(&list))
 	})
 	if err != nil {
 		return nil, failed("find a row of "+t.String(), err)
@@ -157,8 +162,8 @@ func (o *Operator) Remove(ctx context.Context, t outbox.Table, v Victims, after 
 			return err
 		}
 		last, seen := int64(0), 0
-		window := o.s.names.fill(q.fill("SELECT coalesce(max(seq), 0), count(*) FROM (SELECT seq FROM {{" + t.String() + "}} WHERE seq > ?1 ORDER BY seq LIMIT ?2) w"))
-		if err := tx.Each(ctx, window, []any{after, 10 * limit}, func(r sqltx.Rows) error { return r.Scan(&last, &seen) }); err != nil {
+		window := "SELECT coalesce(max(seq), 0), count(*) FROM (SELECT seq FROM {{" + t.String() + "}} WHERE seq > ?1 ORDER BY seq LIMIT ?2) w"
+		if err := q.each(ctx, tx, window, []any{after, 10 * limit}, func(r sqltx.Rows) error { return r.Scan(&last, &seen) }); err != nil {
 			return err
 		}
 		if seen == 0 {
@@ -167,21 +172,26 @@ func (o *Operator) Remove(ctx context.Context, t outbox.Table, v Victims, after 
 		where, args := q.victims(v, after, last)
 		args = append(args, limit)
 		doomed := "SELECT seq FROM {{" + t.String() + "}} WHERE " + where + fmt.Sprintf(" ORDER BY seq LIMIT ?%d", len(args)) + q.lockRows()
-		highest := int64(0)
-		err := tx.Each(ctx, o.s.names.fill(q.fill("DELETE FROM {{"+t.String()+"}} WHERE seq "+q.among(doomed)+" RETURNING seq")), args, func(r sqltx.Rows) error {
-			var seq int64
-			n++
-			err := r.Scan(&seq)
-			highest = max(highest, seq)
+		var gone []int64
+		if q.my { // it has no RETURNING, and does not delete from a table that a subquery reads
+			err := q.each(ctx, tx, doomed, args, scanInts(&gone))
+			if err == nil {
+				_, err = q.exec(ctx, tx, "DELETE FROM {{"+t.String()+"}} WHERE seq "+myList(gone), nil)
+			}
+			if err != nil {
+				return err
+			}
+		} else if err := q.each(ctx, tx, "DELETE FROM {{"+t.String()+"}} WHERE seq "+q.among(doomed)+" RETURNING seq", args, scanInts(&gone)); err != nil {
 			return err
-		})
+		}
+		n = len(gone)
 		next = last
 		if n == limit {
-			next = highest
+			next = slices.Max(gone)
 		} else if seen < 10*limit || v.Seq != 0 {
 			next = 0
 		}
-		return err
+		return nil
 	})
 	if err != nil {
 		return 0, 0, failed("remove from "+t.String(), err)

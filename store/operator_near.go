@@ -38,7 +38,7 @@ func (o *Operator) Near(ctx context.Context, t outbox.Table, id string) (list []
 			return err
 		}
 		for _, around := range []int64{nearRange, nearWide} {
-			err := tx.Each(ctx, q.rows(t, true)+q.fill(" WHERE seq > ?2 AND seq <= ?3 AND id = ?4{{uuid}} ORDER BY seq LIMIT 100"),
+			err := q.each(ctx, tx, q.rows(t, true)+" WHERE seq > ?2 AND seq <= ?3 AND id = ?4{{uuid}} ORDER BY seq LIMIT 100",
 				q.args(lo-around, hi+around, strings.ToLower(id)), q.entry(&list))
 			if err != nil || len(list) > 0 {
 				return err
@@ -61,8 +61,8 @@ func minted(id string) (rank uint64, ok bool) {
 // place answers the range above lo up to hi in which an id of that rank belongs; a hi of 0 is that there is none. Each step
 // looks at rows of the upper half alone, so dead rows are walked over once in all steps together.
 func (q questions) place(ctx context.Context, tx sqltx.Tx, t outbox.Table, want uint64) (lo, hi int64, err error) {
-	highest := q.s.names.fill("SELECT coalesce(max(seq), 0) FROM {{" + t.String() + "}}")
-	if err := tx.Each(ctx, highest, nil, func(r sqltx.Rows) error { return r.Scan(&hi) }); err != nil {
+	highest := "SELECT coalesce(max(seq), 0) FROM {{" + t.String() + "}}"
+	if err := q.each(ctx, tx, highest, nil, func(r sqltx.Rows) error { return r.Scan(&hi) }); err != nil {
 		return 0, 0, err
 	}
 	for hi-lo > nearRange {
@@ -90,8 +90,8 @@ func (q questions) sample(ctx context.Context, tx sqltx.Tx, t outbox.Table, afte
 		id = "id::text"
 	}
 	var ranks []uint64
-	first := q.s.names.fill(q.fill("SELECT seq, " + id + " FROM {{" + t.String() + "}} WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3"))
-	err = tx.Each(ctx, first, []any{after, upTo, nearSample}, func(r sqltx.Rows) error {
+	first := "SELECT seq, " + id + " FROM {{" + t.String() + "}} WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3"
+	err = q.each(ctx, tx, first, []any{after, upTo, nearSample}, func(r sqltx.Rows) error {
 		var id string
 		if err := r.Scan(&last, &id); err != nil {
 			return err

@@ -16,13 +16,17 @@ type questions struct {
 	s   *Store
 	now int64 // SQLite only
 	pg  bool
+	my  bool
 }
 
 func (o *Operator) questions() questions {
 	q := questions{s: o.s}
-	if k, ok := o.s.outbox.keeper.(*liteKeeper); ok {
+	switch k := o.s.outbox.keeper.(type) {
+	case *liteKeeper:
 		q.now = k.now()
-	} else {
+	case *myKeeper:
+		q.my = true
+	default:
 		q.pg = true
 	}
 	return q
@@ -62,6 +66,26 @@ func (q questions) among(query string) string {
 	return "IN (" + query + ")"
 }
 
+// each runs a query, exec another statement, with names and parameters in the dialect's form.
+func (q questions) each(ctx context.Context, tx sqltx.Tx, sql string, args []any, scan func(sqltx.Rows) error) error {
+	sql, args = q.form(sql, args)
+	return tx.Each(ctx, sql, args, scan)
+}
+
+func (q questions) exec(ctx context.Context, tx sqltx.Tx, sql string, args []any) (int64, error) {
+	sql, args = q.form(sql, args)
+	return tx.Exec(ctx, sql, args...)
+}
+
+func (q questions) form(sql string, args []any) (string, []any) {
+	sql = q.fill(sql)
+	if q.my {
+		s := myStatementOf(q.s.names, sql)
+		return s.sql, s.args(args)
+	}
+	return q.s.names.fill(sql), args
+}
+
 // args puts the clock in front. On PostgreSQL the first parameter is there too, so that the numbers are the same.
 func (q questions) args(rest ...any) []any { return append([]any{q.now}, rest...) }
 
@@ -81,6 +105,9 @@ func (q questions) age(instant string) string {
 	if q.pg {
 		return "(extract(epoch FROM clock_timestamp() - " + instant + ")::numeric * 1000000.0)::bigint + 0::bigint * $1::bigint"
 	}
+	if q.my {
+		return myNow + " - " + instant
+	}
 	return "?1 - " + instant
 }
 
@@ -94,7 +121,10 @@ func (q questions) rows(t outbox.Table, whole bool) string {
 	if q.pg {
 		id, size, at = "id::text", "coalesce(octet_length(body), -1)", "(extract(epoch FROM created_at)::numeric * 1000000.0)::bigint"
 	}
-	return q.s.names.fill("SELECT seq, partition, attempts, " + id + ", class, topic, coalesce(key, ''), attrs, " + body + ", " + size + ", " + at + ", " + q.age("created_at") + " FROM {{" + t.String() + "}}")
+	if q.my {
+		size = "coalesce(length(body), -1)"
+	}
+	return "SELECT seq, partition, attempts, " + id + ", class, topic, coalesce(key, ''), attrs, " + body + ", " + size + ", " + at + ", " + q.age("created_at") + " FROM {{" + t.String() + "}}"
 }
 
 func (q questions) entry(list *[]Entry) func(sqltx.Rows) error {
@@ -116,8 +146,8 @@ func (q questions) entry(list *[]Entry) func(sqltx.Rows) error {
 
 // overview groups the oldest rows.
 func (q questions) overview(t outbox.Table) string {
-	return q.s.names.fill(q.fill("SELECT class, count(*), " + q.age("min(created_at)") +
-		" FROM (SELECT class, created_at FROM {{" + t.String() + "}} ORDER BY seq LIMIT ?2) w GROUP BY class ORDER BY class"))
+	return "SELECT class, count(*), " + q.age("min(created_at)") +
+		" FROM (SELECT class, created_at FROM {{" + t.String() + "}} ORDER BY seq LIMIT ?2) w GROUP BY class ORDER BY class"
 }
 
 // readers are the statements about owners and nodes, which the Keeper has.
@@ -127,6 +157,8 @@ func (q questions) readers(t outbox.Table) (owners, nodes string, args []any) {
 		return k.owners, k.nodes, []any{t == outbox.ToLocal}
 	case *liteKeeper:
 		return k.owners, k.nodes, []any{boolInt(t == outbox.ToLocal), q.now}
+	case *myKeeper:
+		return k.owners.sql, k.nodes.sql, []any{boolInt(t == outbox.ToLocal)}
 	}
 	return "", "", nil
 }
@@ -134,9 +166,12 @@ func (q questions) readers(t outbox.Table) (owners, nodes string, args []any) {
 // estimate of the rows, by the statistics; SQLite keeps none, and its seqs say at most how many there are.
 func (q questions) estimate(t outbox.Table) string {
 	if q.pg {
-		return q.s.names.fill("SELECT greatest(coalesce(pg_catalog.pg_stat_get_live_tuples(c.oid), 0), c.reltuples::bigint) FROM pg_catalog.pg_class c WHERE c.oid = {{literal " + t.String() + "}}::regclass")
+		return "SELECT greatest(coalesce(pg_catalog.pg_stat_get_live_tuples(c.oid), 0), c.reltuples::bigint) FROM pg_catalog.pg_class c WHERE c.oid = {{literal " + t.String() + "}}::regclass"
 	}
-	return q.s.names.fill("SELECT max(seq) - min(seq) + 1 FROM {{" + t.String() + "}}")
+	if q.my {
+		return "SELECT coalesce(max(TABLE_ROWS), -1) FROM information_schema.TABLES WHERE TABLE_SCHEMA = coalesce(nullif(?1, ''), DATABASE()) AND TABLE_NAME = ?2"
+	}
+	return "SELECT max(seq) - min(seq) + 1 FROM {{" + t.String() + "}}"
 }
 
 // victims is the condition for v between two seqs. The clock is the first parameter.
@@ -165,7 +200,7 @@ func (q questions) victims(v Victims, after, last int64) (where string, args []a
 
 // lockRows leaves rows out that another transaction holds.
 func (q questions) lockRows() string {
-	if q.pg {
+	if q.pg || q.my {
 		return " FOR UPDATE SKIP LOCKED"
 	}
 	return ""

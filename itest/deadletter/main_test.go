@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	_ "github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5/pgxpool"
 	_ "modernc.org/sqlite"
 
@@ -35,14 +36,14 @@ func TestMain(m *testing.M) {
 // superuser makes what it finds.
 type world struct {
 	t       testing.TB
-	pg      bool
+	pg, my  bool
 	dsn     string
 	run     sqltx.Runner
 	st      *store.Store
 	letters *deadletter.Letters
 }
 
-// open opens the store of a DSN: "sqlite:" and a path, or PostgreSQL's.
+// open opens the store of a DSN: "sqlite:" and a path, "mysql:" and the driver's DSN, or PostgreSQL's.
 func open(ctx context.Context, dsn string) (w *world, stop func(), err error) {
 	w = &world{dsn: dsn}
 	if path, lite := strings.CutPrefix(dsn, "sqlite:"); lite {
@@ -53,6 +54,15 @@ func open(ctx context.Context, dsn string) (w *world, stop func(), err error) {
 		w.run, stop = sqltx.StdDB(db), func() { db.Close() }
 		w.st, err = store.SQLite(w.run, nil)
 		if err != nil {
+			return nil, nil, err
+		}
+	} else if maria, my := strings.CutPrefix(dsn, "mysql:"); my {
+		db, err := sql.Open("mysql", maria+"?tx_isolation=%27READ-COMMITTED%27&interpolateParams=true")
+		if err != nil {
+			return nil, nil, err
+		}
+		w.my, w.run, stop = true, sqltx.StdDB(db), func() { db.Close() }
+		if w.st, err = store.MySQL(w.run, nil); err != nil {
 			return nil, nil, err
 		}
 	} else {
@@ -69,22 +79,18 @@ func open(ctx context.Context, dsn string) (w *world, stop func(), err error) {
 	return w, stop, err
 }
 
-// each runs a test on both databases.
+// each runs a test on every database.
 func each(t *testing.T, test func(t *testing.T, w *world)) {
 	for _, name := range []string{"SQLite", "PostgreSQL"} {
 		t.Run(name, func(t *testing.T) { test(t, newWorld(t, name == "PostgreSQL")) })
 	}
+	t.Run("MariaDB", func(t *testing.T) { test(t, plainWorld(t, "mysql:"+servers.MariaDB(t).Database(t))) })
 }
 
 func newWorld(t testing.TB, pg bool) *world {
 	t.Helper()
 	if !pg {
-		w, stop, err := open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "t.db"))
-		must(t, err)
-		t.Cleanup(stop)
-		w.t = t
-		must(t, w.st.Migrate(t.Context()))
-		return w
+		return plainWorld(t, "sqlite:"+filepath.Join(t.TempDir(), "t.db"))
 	}
 	as := roles.On(t, servers.Postgres(t).Database(t), nil)
 	w, stop, err := open(t.Context(), as.Superuser)
@@ -94,6 +100,17 @@ func newWorld(t testing.TB, pg bool) *world {
 	must(t, err)
 	t.Cleanup(stop)
 	w.t, w.dsn, w.letters = t, as.Operator, operator.letters
+	return w
+}
+
+// plainWorld is one in which everybody may do everything.
+func plainWorld(t testing.TB, dsn string) *world {
+	t.Helper()
+	w, stop, err := open(t.Context(), dsn)
+	must(t, err)
+	t.Cleanup(stop)
+	w.t = t
+	must(t, w.st.Migrate(t.Context()))
 	return w
 }
 
@@ -112,6 +129,12 @@ func (w *world) sql(text string) string {
 	if w.pg {
 		table, now, soon, never = `"sixfold"."$1"`, "clock_timestamp()", "clock_timestamp()", "'infinity'::timestamptz"
 		text = parameter.ReplaceAllString(text, "$$$1")
+	}
+	if w.my {
+		table = "`sixfold_$1`"
+		text = parameter.ReplaceAllString(text, "?") // all of them are there once, in order
+		text = regexp.MustCompile(`(^|[^.\w])(key|partition|before)\b`).ReplaceAllString(text, "$1`$2`")
+		text = strings.NewReplacer(" AS l (", " (", "ON CONFLICT (consumer, `key`) DO UPDATE SET size = l.size + 1", "ON DUPLICATE KEY UPDATE size = size + 1").Replace(text)
 	}
 	text = strings.NewReplacer("{{now}}", now, "{{soon}}", soon, "{{never}}", never).Replace(text)
 	return regexp.MustCompile(`\{\{(\w+)\}\}`).ReplaceAllString(text, table)

@@ -1,6 +1,7 @@
 package deadletter
 
 import (
+	"fmt"
 	"runtime"
 	"testing"
 	"time"
@@ -11,6 +12,10 @@ import (
 // fill parks dead letters of keys by hand, all at once. keys 0: none has one.
 func (w *world) fill(total, keys int) {
 	w.t.Helper()
+	if w.my {
+		w.fillMaria(total, keys)
+		return
+	}
 	key := "NULL"
 	if keys > 0 {
 		key = "'k' || (g % ?2)"
@@ -34,6 +39,19 @@ func (w *world) fill(total, keys int) {
 	if w.pg {
 		w.exec("ANALYZE {{parked}}")
 	}
+}
+
+func (w *world) fillMaria(total, keys int) {
+	w.t.Helper()
+	key := "NULL"
+	if keys > 0 {
+		key = fmt.Sprintf("concat('k', seq %% %d)", keys)
+	}
+	w.exec(fmt.Sprintf("INSERT INTO {{parked}} (state, relay, consumer, message, digest, id, source, type, topic, key, attrs, body, attempts, reason, error, node, first_at, last_at) "+
+		"SELECT 2, 0, 'billing', unhex(md5(seq)), unhex(md5(seq)), concat('id', seq), 'shop', concat('orders.t', seq %% 10), 'orders', %s, ?1, ?2, 10, 'attempts', "+
+		"concat('something failed in a long chain of errors, number ', seq), 'host/1', {{now}}, {{now}} FROM seq_1_to_%d", key, total), []byte(`{"type":"orders.placed"}`), make([]byte, 500))
+	w.exec("INSERT INTO {{inbox}} (consumer, message, digest, state, at) SELECT consumer, message, digest, 3, {{now}} FROM {{parked}}")
+	w.exec("INSERT INTO {{inbox}} (consumer, message, digest, state, at) SELECT concat('a', consumer), message, digest, 1, {{now}} FROM {{parked}}")
 }
 
 // Reach: 10,000 dead letters list, filter and page in less than 50 ms. The limit here leaves room for slow machines.

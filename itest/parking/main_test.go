@@ -1,4 +1,4 @@
-// Package parking tests what becomes of messages that a handler could not handle, on both databases and over all
+// Package parking tests what becomes of messages that a handler could not handle, on every database and over all
 // transports.
 package parking
 
@@ -9,10 +9,12 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"regexp"
 	"sync"
 	"testing"
 	"time"
 
+	_ "github.com/go-sql-driver/mysql"
 	_ "github.com/jackc/pgx/v5/stdlib"
 	_ "modernc.org/sqlite"
 
@@ -50,7 +52,7 @@ type world struct {
 }
 
 // databases are the kinds that a test runs on.
-var databases = []string{"postgres", "sqlite"}
+var databases = []string{"postgres", "sqlite", "mariadb"}
 
 // onBoth runs a test on each database.
 func onBoth(t *testing.T, test func(t *testing.T, w *world)) {
@@ -62,7 +64,7 @@ func onBoth(t *testing.T, test func(t *testing.T, w *world)) {
 func newWorld(t testing.TB, kind string) *world {
 	t.Helper()
 	w := &world{TB: t, kind: kind}
-	const effects = "CREATE TABLE effect (i %s, consumer text, key text, n integer)"
+	const effects = "CREATE TABLE effect (i %s, consumer text, k text, n integer)"
 	var err error
 	if kind == "postgres" {
 		opts := &store.Options{Prefix: "sixfold_"}
@@ -74,6 +76,13 @@ func newWorld(t testing.TB, kind string) *world {
 		w.pool = w.open("pgx", as.Application)
 		w.db = sqltx.StdDB(w.pool)
 		w.st, err = store.Postgres(w.db, opts)
+	} else if kind == "mariadb" {
+		w.pool = w.open("mysql", servers.MariaDB(t).Database(t)+"?tx_isolation=%27READ-COMMITTED%27&interpolateParams=true&sql_mode=%27STRICT_TRANS_TABLES%2CANSI_QUOTES%27")
+		w.exec(fmt.Sprintf(effects, "bigint AUTO_INCREMENT PRIMARY KEY"))
+		w.db = sqltx.StdDB(w.pool)
+		if w.st, err = store.MySQL(w.db, nil); err == nil {
+			err = w.st.Migrate(t.Context())
+		}
 	} else {
 		w.pool = w.open("sqlite", "file:"+filepath.Join(t.TempDir(), "db")+"?_pragma=busy_timeout(20000)&_pragma=journal_mode(wal)&_txlock=immediate")
 		w.exec(fmt.Sprintf(effects, "INTEGER PRIMARY KEY AUTOINCREMENT"))
@@ -120,15 +129,23 @@ func (w *world) exec(q string, args ...any) {
 
 // table is the name of one of Sixfold's tables.
 func (w *world) table(name string) string {
-	if w.kind == "sqlite" {
+	if w.kind != "postgres" {
 		return "sixfold_" + name
 	}
 	return "sixfold.sixfold_" + name
 }
 
+// form writes parameters, which come once and in order, in the database's way.
+func (w *world) form(q string) string {
+	if w.kind == "mariadb" {
+		return regexp.MustCompile(`\$\d`).ReplaceAllString(q, "?")
+	}
+	return q
+}
+
 func (w *world) count(q string, args ...any) (n int) {
 	w.Helper()
-	if err := w.pool.QueryRowContext(w.Context(), q, args...).Scan(&n); err != nil {
+	if err := w.pool.QueryRowContext(w.Context(), w.form(q), args...).Scan(&n); err != nil {
 		w.Fatal(err)
 	}
 	return n
@@ -149,7 +166,7 @@ func (w *world) poll(what string, cond func() bool) {
 // effects are those of a consumer by key, in the order of their commits where one key is never written at once.
 func (w *world) effects(consumer string) map[string][]int {
 	w.Helper()
-	rows, err := w.pool.QueryContext(w.Context(), "SELECT key, n FROM effect WHERE consumer = $1 ORDER BY i", consumer)
+	rows, err := w.pool.QueryContext(w.Context(), w.form("SELECT k, n FROM effect WHERE consumer = $1 ORDER BY i"), consumer)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -170,7 +187,8 @@ func (w *world) effects(consumer string) map[string][]int {
 }
 
 func effect(ctx context.Context, tx *sql.Tx, m step) error {
-	_, err := tx.ExecContext(ctx, "INSERT INTO effect (consumer, key, n) VALUES ($1, $2, $3)", sixfold.InfoFrom(ctx).Consumer, m.Key, m.N)
+	// Written out, since the databases do not agree on how parameters are written.
+	_, err := tx.ExecContext(ctx, fmt.Sprintf("INSERT INTO effect (consumer, k, n) VALUES ('%s', '%s', %d)", sixfold.InfoFrom(ctx).Consumer, m.Key, m.N))
 	return err
 }
 

@@ -27,8 +27,8 @@ type letter struct {
 
 func (w *world) letter(id string) (l letter) {
 	w.Helper()
-	err := w.pool.QueryRowContext(w.Context(), "SELECT state, attempts, reason, error, node, type, topic, attrs, body, line, CASE WHEN first_at <= last_at THEN 1 ELSE 0 END, (SELECT count(*) FROM "+
-		w.table("attempt")+" a WHERE a.n = p.n) FROM "+w.table("parked")+" p WHERE id = $1 AND state = 2", id).
+	err := w.pool.QueryRowContext(w.Context(), w.form("SELECT state, attempts, reason, error, node, type, topic, attrs, body, line, CASE WHEN first_at <= last_at THEN 1 ELSE 0 END, (SELECT count(*) FROM "+
+		w.table("attempt")+" a WHERE a.n = p.n) FROM "+w.table("parked")+" p WHERE id = $1 AND state = 2"), id).
 		Scan(&l.state, &l.attempts, &l.reason, &l.text, &l.node, &l.typ, &l.topic, &l.attrs, &l.body, &l.line, &l.firstBeforeLast, &l.attemptsPutDown)
 	if err != nil {
 		w.Errorf("dead letter %s: %v", id, err)
@@ -184,7 +184,7 @@ func TestCopiesOfParkedMessagesDoNotRun(t *testing.T) {
 		send(one, "key0")
 		send(two, "dead")
 		send(sixfold.NewID(), "key1")
-		w.poll("another is handled", func() bool { return w.count("SELECT count(*) FROM effect WHERE key = 'key1'") == 1 })
+		w.poll("another is handled", func() bool { return w.count("SELECT count(*) FROM effect WHERE k = 'key1'") == 1 })
 		c.stop()
 		w.wantOnceInOrder("c", 2, 1)
 		if n := w.count("SELECT count(*) FROM effect"); n != 2 {
