@@ -38,8 +38,12 @@ func (m *Migrations) All() []Migration { return slices.Clone(m.all) }
 // Up applies what is missing, each migration in one transaction (on MySQL, which cannot, one that
 // was left half done is taken back first), and is safe in any number of processes at once: they
 // wait for each other. It changes nothing when a migration was altered, or when a table of one of its names is there
-// already. Errors wrap ErrSchema where the tables are to blame.
+// already. Where nothing is missing it only reads the version table, so that a service may call it with the rights of an application.
+// Errors wrap ErrSchema where the tables are to blame.
 func (m *Migrations) Up(ctx context.Context) error {
+	if m.current(ctx) {
+		return nil
+	}
 	for {
 		done := false
 		err := m.locked(ctx, func(tx sqltx.Tx) error {
@@ -57,6 +61,20 @@ func (m *Migrations) Up(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// current reports whether nothing is missing or wrong, as far as can be seen without a lock. It does not say why not.
+func (m *Migrations) current(ctx context.Context) bool {
+	all, err := m.Status(ctx)
+	if err != nil {
+		return false
+	}
+	for i, st := range all {
+		if !st.Applied || i < len(m.all) && st.Problem != "" {
+			return false
+		}
+	}
+	return true
 }
 
 // Down takes migrations back until version is the newest. It drops tables with everything in them.

@@ -11,6 +11,7 @@ import (
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
 	"github.com/sixfold-go/sixfold/inbox"
+	"github.com/sixfold-go/sixfold/itest/roles"
 	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/outbox"
 	"github.com/sixfold-go/sixfold/postgres"
@@ -102,7 +103,7 @@ CREATE TRIGGER tell AFTER INSERT ON shipments FOR EACH ROW EXECUTE FUNCTION tell
 // openPostgres is a new database with the shop's tables, and a store without its own.
 func openPostgres(t *testing.T) (*pgxpool.Pool, *store.Store) {
 	t.Helper()
-	pool, err := pgxpool.New(t.Context(), servers.Postgres(t).Database(t))
+	pool, err := pgxpool.New(t.Context(), roles.Service(t, servers.Postgres(t).Database(t)))
 	if err != nil {
 		t.Fatal(err)
 	}

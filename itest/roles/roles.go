@@ -56,6 +56,17 @@ func On(t testing.TB, dsn string, opts *store.Options) *Logins {
 	return l
 }
 
+// Service answers the URL of an empty database for a service that does everything (Logins.All) and makes its own tables in schema
+// public. Those of a store with default options are there, and not its own.
+func Service(t testing.TB, dsn string) string {
+	t.Helper()
+	l := On(t, dsn, nil)
+	if err := run(t.Context(), dsn, "GRANT CREATE ON SCHEMA public TO test_all"); err != nil {
+		t.Fatal(err)
+	}
+	return l.All
+}
+
 func logins(dsn string) (*Logins, error) {
 	u, err := url.Parse(dsn)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/sixfold-go/sixfold/itest/roles"
 	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/outbox"
 	"github.com/sixfold-go/sixfold/sqltx"
@@ -132,6 +133,21 @@ func TestNewerSchemaServesOlderPrograms(t *testing.T) {
 		if err := st.Migrations().Down(t.Context(), 0); err == nil {
 			t.Error("an older program took a newer migration back")
 		}
+	}
+}
+
+// A service that migrates when it starts needs no more than its grants where somebody with more rights has done it.
+func TestMigratingNothingNeedsNoRights(t *testing.T) {
+	as := roles.On(t, servers.Postgres(t).Database(t), nil)
+	for _, dsn := range []string{as.Application, as.Relay, as.Reader, as.Operator} {
+		st, err := store.Postgres(sqltx.PgxDB(pool(t, dsn)), nil)
+		must(t, err)
+		must(t, st.Migrate(t.Context()))
+	}
+	st, err := store.Postgres(sqltx.PgxDB(pool(t, as.Application)), &store.Options{Schema: "another"})
+	must(t, err)
+	if err := st.Migrate(t.Context()); err == nil || !strings.Contains(err.Error(), "CREATE SCHEMA") {
+		t.Errorf("where everything is missing: %v", err)
 	}
 }
 

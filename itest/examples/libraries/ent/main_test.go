@@ -10,6 +10,7 @@ import (
 
 	"github.com/sixfold-go/sixfold/itest/examples/libraries/ent/ent"
 	"github.com/sixfold-go/sixfold/itest/examples/libraries/libtest"
+	"github.com/sixfold-go/sixfold/itest/roles"
 	"github.com/sixfold-go/sixfold/itest/servers"
 )
 
@@ -18,7 +19,7 @@ func TestMain(m *testing.M) { servers.Main(m) }
 func TestProgram(t *testing.T) { libtest.Program(t, run) } // guarantees: O1, I1
 
 func TestOneTransaction(t *testing.T) {
-	dsn := servers.Postgres(t).Database(t)
+	dsn := roles.Service(t, servers.Postgres(t).Database(t))
 	sqlDB, err := sql.Open("pgx", dsn)
 	if err != nil {
 		t.Fatal(err)

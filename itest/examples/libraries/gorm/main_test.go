@@ -13,6 +13,7 @@ import (
 
 	"github.com/sixfold-go/sixfold/itest/examples/libraries/libtest"
 	"github.com/sixfold-go/sixfold/itest/examples/libraries/shop"
+	"github.com/sixfold-go/sixfold/itest/roles"
 	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/outbox"
 	"github.com/sixfold-go/sixfold/sqltx"
@@ -29,7 +30,7 @@ func TestProgram(t *testing.T) { libtest.Program(t, run) } // guarantees: O1, I1
 func TestOneTransaction(t *testing.T) {
 	for name, prepare := range map[string]bool{"plain": false, "PrepareStmt": true} {
 		t.Run(name, func(t *testing.T) {
-			dsn := servers.Postgres(t).Database(t)
+			dsn := roles.Service(t, servers.Postgres(t).Database(t))
 			db := openGorm(t, dsn, prepare)
 			libtest.Run(t, dsn, libtest.Library[*gorm.DB]{
 				DB:     gormDB(db),
@@ -44,7 +45,7 @@ func TestOneTransaction(t *testing.T) {
 func TestOutsideOfATransaction(t *testing.T) {
 	for name, prepare := range map[string]bool{"plain": false, "PrepareStmt": true} {
 		t.Run(name, func(t *testing.T) {
-			db := openGorm(t, servers.Postgres(t).Database(t), prepare)
+			db := openGorm(t, roles.Service(t, servers.Postgres(t).Database(t)), prepare)
 			_, box, err := shop.Open(t.Context(), gormDB(db))
 			if err != nil {
 				t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/sixfold-go/sixfold/itest/examples/libraries/shop"
+	"github.com/sixfold-go/sixfold/itest/roles"
 	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/outbox"
 	"github.com/sixfold-go/sixfold/sqltx"
@@ -149,7 +150,7 @@ func holds(t *testing.T, dsn, want string) {
 
 // Program runs an example until it has shipped what it placed, twice on one database, and looks at the tables.
 func Program(t *testing.T, run func(ctx context.Context, dsn string, out io.Writer) error) {
-	dsn := servers.Postgres(t).Database(t)
+	dsn := roles.Service(t, servers.Postgres(t).Database(t))
 	for n := 1; n <= 2; n++ {
 		ctx, stop := context.WithCancel(t.Context())
 		out := &output{stop: stop}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sixfold-go/sixfold/itest/examples/libraries/libtest"
 	"github.com/sixfold-go/sixfold/itest/examples/libraries/sqlcpgx/db"
+	"github.com/sixfold-go/sixfold/itest/roles"
 	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/postgres"
 	"github.com/sixfold-go/sixfold/sqltx"
@@ -25,7 +26,7 @@ func TestOneTransaction(t *testing.T) {
 		"sqltx.PgxDB": func(pool *pgxpool.Pool) sqltx.DB[pgx.Tx] { return sqltx.PgxDB(pool) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			dsn := servers.Postgres(t).Database(t)
+			dsn := roles.Service(t, servers.Postgres(t).Database(t))
 			pool, err := pgxpool.New(t.Context(), dsn)
 			if err != nil {
 				t.Fatal(err)
