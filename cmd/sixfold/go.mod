@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/BurntSushi/toml v1.6.0
+	github.com/go-sql-driver/mysql v1.10.1
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/nats-io/nats.go v1.55.0
 	github.com/sixfold-go/sixfold v0.0.0
@@ -13,6 +14,8 @@ require (
 	github.com/spf13/cobra v1.10.2
 	modernc.org/sqlite v1.60.1
 )
+
+require filippo.io/edwards25519 v1.2.0 // indirect
 
 require (
 	github.com/dustin/go-humanize v1.0.1 // indirect

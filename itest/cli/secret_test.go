@@ -33,7 +33,7 @@ func TestNoSecretAnywhere(t *testing.T) {
 		dsns[name+" to nobody"] = "postgres://u:" + url.QueryEscape(password) + "@" + free(t) + "/db"
 		dsns[name+" to another host"] = "postgres://u:" + url.QueryEscape(password) + "@10.255.255.1/db"
 		dsns[name+" of a bad URL"] = "postgres://u:" + password + "@h:x/db"
-		dsns[name+" of a bad scheme"] = "mysql://u:" + url.QueryEscape(password) + "@h/db"
+		dsns[name+" of a bad scheme"] = "mysqk://u:" + url.QueryEscape(password) + "@h/db"
 		dsns[name+" without a scheme"] = "u:" + url.QueryEscape(password) + "@h/db"
 		dsns[name+" of a bad mode"] = "postgres://u:" + url.QueryEscape(password) + "@h/db?sslmode=" + url.QueryEscape(password)
 	}

@@ -58,7 +58,7 @@ func (a *app) root() *cobra.Command {
 	root.Long = `Look after the outbox of Sixfold, its tables, and the topics of a broker.
 
 The database is that of --dsn or SIXFOLD_DSN: postgres://user@host/database?sslmode=verify-full,
-"host=... dbname=..." as libpq takes it, or sqlite:path. The broker is that of --broker or
+"host=... dbname=..." as libpq takes it, mysql://user@host/database, or sqlite:path. The broker is that of --broker or
 SIXFOLD_BROKER: nats://host:4222 or tls://host:4222, amqp://host/vhost or amqps://host/vhost.
 Passwords belong into the variables, not into arguments, which every user of the machine can
 read.
@@ -71,7 +71,7 @@ Exit codes: 0 done, 1 failed, 2 used wrongly, 3 cannot connect, 4 refused for sa
 	f.StringVar(&a.dsn, "dsn", "", "database `DSN` (or the variable SIXFOLD_DSN)")
 	f.StringVar(&a.broker, "broker", "", "`URL` of the broker (or the variable SIXFOLD_BROKER)")
 	f.StringVar(&a.schema, "schema", "", "`schema` of the tables; PostgreSQL only (\"sixfold\" when empty)")
-	f.StringVar(&a.prefix, "prefix", "", "`prefix` of the tables' names (SQLite: \"sixfold_\" when empty)")
+	f.StringVar(&a.prefix, "prefix", "", "`prefix` of the tables' names (MySQL and SQLite: \"sixfold_\" when empty)")
 	f.StringVar(&a.format, "format", "text", "text or json")
 	f.BoolVar(&a.insecure, "insecure", false, "allow connections without TLS to other hosts")
 	f.DurationVar(&a.timeout, "timeout", 10*time.Second, "how long connecting may take")

@@ -34,28 +34,34 @@ func (a *app) reach(ctx context.Context, create bool) (*database, error) {
 		return nil, err
 	}
 	// The names are checked first, so that nothing is asked of a server for nothing.
-	if _, err := a.offline(where.sqlite); err != nil {
+	if _, err := a.offline(where.kind); err != nil {
 		return nil, err
 	}
 	open := a.openPostgres
-	if where.sqlite {
+	switch where.kind {
+	case "sqlite":
 		open = a.openSQLite
+	case "mysql":
+		open = a.openMySQL
 	}
 	db, err := open(ctx, where, create)
 	if err != nil {
 		return nil, err
 	}
-	if db.Store, err = a.store(db.run, where.sqlite); err != nil {
+	if db.Store, err = a.store(db.run, where.kind); err != nil {
 		db.close()
 		return nil, err
 	}
 	return db, nil
 }
 
-func (a *app) store(run sqltx.Runner, sqlite bool) (*store.Store, error) {
+func (a *app) store(run sqltx.Runner, kind string) (*store.Store, error) {
 	open, o := store.Postgres, &store.Options{Schema: a.schema, Prefix: a.prefix}
-	if sqlite {
+	switch kind {
+	case "sqlite":
 		open = store.SQLite
+	case "mysql":
+		open = store.MySQL
 	}
 	st, err := open(run, o)
 	if err != nil {
@@ -66,7 +72,7 @@ func (a *app) store(run sqltx.Runner, sqlite bool) (*store.Store, error) {
 }
 
 // offline is a store that only knows its names.
-func (a *app) offline(sqlite bool) (*store.Store, error) { return a.store(nobody{}, sqlite) }
+func (a *app) offline(kind string) (*store.Store, error) { return a.store(nobody{}, kind) }
 
 // nobody is a database that cannot be asked.
 type nobody struct{}

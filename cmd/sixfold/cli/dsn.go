@@ -11,14 +11,14 @@ import (
 
 // dsn is where a database is, without having asked it anything.
 type dsn struct {
-	text   string
-	sqlite bool
-	path   string     // of SQLite
-	query  url.Values // of SQLite
+	text  string
+	kind  string     // postgres, mysql or sqlite
+	path  string     // of SQLite
+	query url.Values // of SQLite
 }
 
 // schemes that a DSN may have, the usual ones first.
-var schemes = []string{"postgres", "postgresql", "sqlite"}
+var schemes = []string{"postgres", "postgresql", "mysql", "mariadb", "sqlite"}
 
 // parseDSN looks at --dsn or SIXFOLD_DSN. Its errors never show more than scheme, host and port.
 func (a *app) parseDSN() (dsn, error) {
@@ -28,7 +28,7 @@ func (a *app) parseDSN() (dsn, error) {
 	}
 	text = strings.TrimSpace(text)
 	if text == "" {
-		return dsn{}, usage("there is no DSN of a database", "give --dsn, or set SIXFOLD_DSN, to postgres://user@host/database or sqlite:path")
+		return dsn{}, usage("there is no DSN of a database", "give --dsn, or set SIXFOLD_DSN, to postgres://user@host/database, mysql://user@host/database or sqlite:path")
 	}
 	scheme, rest, isURL := strings.Cut(text, "://")
 	if path, ok := strings.CutPrefix(text, "sqlite:"); ok {
@@ -36,13 +36,16 @@ func (a *app) parseDSN() (dsn, error) {
 	}
 	switch {
 	case isURL && (scheme == "postgres" || scheme == "postgresql"):
-		return dsn{text: text}, checkURL("DSN", rest)
+		return dsn{text: text, kind: "postgres"}, checkURL("DSN", rest)
+	case isURL && (scheme == "mysql" || scheme == "mariadb") || isDriverForm(text):
+		_, err := parseMySQL(text)
+		return dsn{text: text, kind: "mysql"}, err
 	case isURL && isWord(scheme):
 		return dsn{}, unknownScheme("DSN", scheme, schemes)
 	case !isURL && strings.Contains(text, "="):
-		return dsn{text: text}, checkPairs(text)
+		return dsn{text: text, kind: "postgres"}, checkPairs(text)
 	}
-	return dsn{}, usage("the DSN has no scheme", "write postgres://user@host/database, or sqlite:path for a file")
+	return dsn{}, usage("the DSN has no scheme", "write postgres://user@host/database, mysql://user@host/database, or sqlite:path for a file")
 }
 
 func isWord(s string) bool {
@@ -210,7 +213,7 @@ func parseSQLite(text string) (dsn, error) {
 	case path == ":memory:" || values.Get("mode") == "memory":
 		return dsn{}, usage("the DSN names a database in memory, which is another one for each process", "write sqlite:path, with a file")
 	}
-	return dsn{sqlite: true, path: path, query: values}, nil
+	return dsn{kind: "sqlite", path: path, query: values}, nil
 }
 
 // loopback reports whether a host is this machine, or a socket of it.

@@ -22,7 +22,7 @@ superuser. Then, after each migration: sixfold grants, for the owner of the tabl
 	f.StringVar(&r.Broker, "broker", "sixfold_broker", "`role` that sends to and receives from the database as a broker")
 	f.StringVar(&r.Operator, "operator", "sixfold_operator", "`role` that sends dead letters again, edits and discards them")
 	c.RunE = func(*cobra.Command, []string) error {
-		st, err := a.offline(false)
+		st, err := a.offline("postgres")
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -109,17 +110,17 @@ func (a *app) migrateStatus() *cobra.Command {
 
 func (a *app) migratePrint() *cobra.Command {
 	dialect := ""
-	c := &cobra.Command{Use: "print", Short: "print the SQL of all migrations, for psql or sqlite3; needs no database", Args: noArguments}
-	c.Flags().StringVar(&dialect, "dialect", "", "postgres or sqlite (that of the DSN, else postgres)")
+	c := &cobra.Command{Use: "print", Short: "print the SQL of all migrations, for psql, mysql or sqlite3; needs no database", Args: noArguments}
+	c.Flags().StringVar(&dialect, "dialect", "", "postgres, mysql or sqlite (that of the DSN, else postgres)")
 	c.RunE = func(*cobra.Command, []string) error {
-		sqlite := dialect == "sqlite"
+		kind := cmp.Or(dialect, "postgres")
 		switch where, err := a.parseDSN(); {
-		case dialect != "" && dialect != "sqlite" && dialect != "postgres":
-			return usage("--dialect "+quote(dialect)+": it is none of postgres and sqlite", "write --dialect sqlite")
+		case kind != "sqlite" && kind != "postgres" && kind != "mysql":
+			return usage("--dialect "+quote(dialect)+": it is none of postgres, mysql and sqlite", "write --dialect sqlite")
 		case dialect == "" && err == nil:
-			sqlite = where.sqlite
+			kind = where.kind
 		}
-		st, err := a.offline(sqlite)
+		st, err := a.offline(kind)
 		if err != nil {
 			return err
 		}

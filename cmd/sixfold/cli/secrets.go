@@ -56,7 +56,7 @@ func secretsOf(text string) (all []string) {
 		if m := inURL.FindStringSubmatch(part); m != nil {
 			if _, password, ok := strings.Cut(m[1], ":"); ok {
 				add(password)
-			} else if !strings.HasPrefix(part, "postgres") {
+			} else if !strings.HasPrefix(part, "postgres") && !strings.HasPrefix(part, "mysql") && !strings.HasPrefix(part, "mariadb") {
 				add(m[1]) // a token of NATS
 			}
 		} else if m := inLogin.FindStringSubmatch(part); m != nil {
