@@ -89,6 +89,7 @@ replace (
 	github.com/sixfold-go/sixfold/cmd/sixfold => ../cmd/sixfold
 	github.com/sixfold-go/sixfold/examples/demo => ../examples/demo
 	github.com/sixfold-go/sixfold/examples/demo-nats => ../examples/demo-nats
+	github.com/sixfold-go/sixfold/itest/watermill => ./watermill
 	github.com/sixfold-go/sixfold/postgres => ../postgres
 	github.com/sixfold-go/sixfold/transport/kafka => ../transport/kafka
 	github.com/sixfold-go/sixfold/transport/nats => ../transport/nats

@@ -22,6 +22,7 @@ replace (
 	github.com/sixfold-go/sixfold/examples/demo => ../examples/demo
 	github.com/sixfold-go/sixfold/examples/demo-nats => ../examples/demo-nats
 	github.com/sixfold-go/sixfold/itest => ../itest
+	github.com/sixfold-go/sixfold/itest/watermill => ../itest/watermill
 	github.com/sixfold-go/sixfold/transport/kafka => ../transport/kafka
 	github.com/sixfold-go/sixfold/transport/nats => ../transport/nats
 	github.com/sixfold-go/sixfold/transport/rabbitmq => ../transport/rabbitmq

@@ -38,6 +38,7 @@ replace (
 	github.com/sixfold-go/sixfold/cmd/sixfold => ../../cmd/sixfold
 	github.com/sixfold-go/sixfold/examples/demo => ../demo
 	github.com/sixfold-go/sixfold/itest => ../../itest
+	github.com/sixfold-go/sixfold/itest/watermill => ../../itest/watermill
 	github.com/sixfold-go/sixfold/postgres => ../../postgres
 	github.com/sixfold-go/sixfold/transport/kafka => ../../transport/kafka
 	github.com/sixfold-go/sixfold/transport/nats => ../../transport/nats

@@ -25,6 +25,7 @@ replace (
 	github.com/sixfold-go/sixfold/cmd/sixfold => ../../cmd/sixfold
 	github.com/sixfold-go/sixfold/examples/demo-nats => ../demo-nats
 	github.com/sixfold-go/sixfold/itest => ../../itest
+	github.com/sixfold-go/sixfold/itest/watermill => ../../itest/watermill
 	github.com/sixfold-go/sixfold/postgres => ../../postgres
 	github.com/sixfold-go/sixfold/transport/kafka => ../../transport/kafka
 	github.com/sixfold-go/sixfold/transport/nats => ../../transport/nats

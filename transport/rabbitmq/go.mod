@@ -14,6 +14,7 @@ replace (
 	github.com/sixfold-go/sixfold/examples/demo => ../../examples/demo
 	github.com/sixfold-go/sixfold/examples/demo-nats => ../../examples/demo-nats
 	github.com/sixfold-go/sixfold/itest => ../../itest
+	github.com/sixfold-go/sixfold/itest/watermill => ../../itest/watermill
 	github.com/sixfold-go/sixfold/postgres => ../../postgres
 	github.com/sixfold-go/sixfold/transport/kafka => ../kafka
 	github.com/sixfold-go/sixfold/transport/nats => ../nats

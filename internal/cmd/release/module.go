@@ -37,7 +37,12 @@ func ours(p string) bool { return p == repository || strings.HasPrefix(p, reposi
 
 // private reports whether a module is not for users to build: it is released only where a released one requires it.
 func private(dir string) bool {
-	return dir == "itest" || dir == "benchmarks" || strings.HasPrefix(dir, "examples/")
+	return never(dir) || strings.HasPrefix(dir, "examples/")
+}
+
+// never reports whether a module is not released at all.
+func never(dir string) bool {
+	return dir == "itest" || strings.HasPrefix(dir, "itest/") || dir == "benchmarks"
 }
 
 // plan answers the modules to be released, each behind those of them that it requires.
@@ -63,7 +68,7 @@ func (r *releaser) plan(ctx context.Context) ([]module, error) {
 		switch {
 		case !ok:
 			return fmt.Errorf("module %s requires %s, which is not in go.work; add it there", by, p)
-		case m.dir == "itest" || m.dir == "benchmarks":
+		case never(m.dir):
 			return fmt.Errorf("module %s requires %s, which is never released; move what needs it there", by, p)
 		case slices.ContainsFunc(order, func(o module) bool { return o.path() == p }):
 			return nil

@@ -86,7 +86,7 @@ func TestRelease(t *testing.T) {
 	}
 	for _, tag := range tags {
 		nested := strings.TrimSuffix(strings.TrimSuffix(tag, "v0.7.0"), "/")
-		if nested == "itest" || nested == "benchmarks" {
+		if strings.HasPrefix(nested, "itest") || nested == "benchmarks" {
 			t.Errorf("%s is tagged", tag)
 		}
 		mod := git(t, dir, "show", tag+":"+filepath.ToSlash(filepath.Join(nested, "go.mod")))
