@@ -18,4 +18,5 @@ replace (
 	github.com/sixfold-go/sixfold/transport/kafka => ../transport/kafka
 	github.com/sixfold-go/sixfold/transport/nats => ../transport/nats
 	github.com/sixfold-go/sixfold/transport/rabbitmq => ../transport/rabbitmq
+	github.com/sixfold-go/sixfold/transport/sqs => ../transport/sqs
 )

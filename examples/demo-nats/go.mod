@@ -43,5 +43,6 @@ replace (
 	github.com/sixfold-go/sixfold/transport/kafka => ../../transport/kafka
 	github.com/sixfold-go/sixfold/transport/nats => ../../transport/nats
 	github.com/sixfold-go/sixfold/transport/rabbitmq => ../../transport/rabbitmq
+	github.com/sixfold-go/sixfold/transport/sqs => ../../transport/sqs
 	github.com/sixfold-go/sixfold/vet => ../../vet
 )

@@ -19,7 +19,7 @@ import (
 func Main(m *testing.M, leaks ...goleak.Option) {
 	Reexec()
 	code := m.Run()
-	if err := errors.Join(stopShared(), stopSharedRabbitMQ(), stopSharedMariaDB()); err != nil {
+	if err := errors.Join(stopShared(), stopSharedRabbitMQ(), stopSharedMariaDB(), stopSharedAWS()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = max(code, 1)
 	}

@@ -25,5 +25,6 @@ replace (
 	github.com/sixfold-go/sixfold/postgres => ../../postgres
 	github.com/sixfold-go/sixfold/transport/nats => ../nats
 	github.com/sixfold-go/sixfold/transport/rabbitmq => ../rabbitmq
+	github.com/sixfold-go/sixfold/transport/sqs => ../sqs
 	github.com/sixfold-go/sixfold/vet => ../../vet
 )

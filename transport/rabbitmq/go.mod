@@ -18,5 +18,6 @@ replace (
 	github.com/sixfold-go/sixfold/postgres => ../../postgres
 	github.com/sixfold-go/sixfold/transport/kafka => ../kafka
 	github.com/sixfold-go/sixfold/transport/nats => ../nats
+	github.com/sixfold-go/sixfold/transport/sqs => ../sqs
 	github.com/sixfold-go/sixfold/vet => ../../vet
 )
