@@ -17,7 +17,7 @@ require (
 	github.com/rabbitmq/amqp091-go v1.16.0
 	github.com/sixfold-go/sixfold/transport/kafka v0.0.0
 	github.com/sixfold-go/sixfold/transport/rabbitmq v0.0.0
-	github.com/sixfold-go/sixfold/transport/sqs v0.0.0-00010101000000-000000000000
+	github.com/sixfold-go/sixfold/transport/sqs v0.0.0
 	github.com/twmb/franz-go v1.22.2
 	github.com/twmb/franz-go/pkg/kadm v1.19.0
 	github.com/twmb/franz-go/pkg/kfake v0.0.0-20260918054303-01f206a7e32c

@@ -3,6 +3,8 @@ package sqstest
 
 import (
 	"context"
+	"crypto/md5"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -80,12 +82,7 @@ func connect(tb testing.TB, o *sqs.Options) *sqs.Transport {
 // topic makes the name of one that no other test uses.
 func topic() string { return fmt.Sprintf("topic.%d", number.Add(1)) }
 
-// raw are plain clients, without anything of Sixfold's.
-func (f *fixture) raw(tb testing.TB) (*awssqs.Client, *sns.Client) {
-	tb.Helper()
-	return clients(tb, f.url)
-}
-
+// clients are plain ones, without anything of Sixfold's.
 func clients(tb testing.TB, url string) (*awssqs.Client, *sns.Client) {
 	tb.Helper()
 	pool := &http.Transport{}
@@ -181,5 +178,7 @@ func bodies(ds []*bus.Delivery) []string {
 	return out
 }
 
-// topicPart is a topic in the names of queues.
-func topicPart(topic string) string { return strings.ReplaceAll(topic, ".", "_") }
+func md5Hex(text string) string {
+	sum := md5.Sum([]byte(text)) // which SQS answers, and the client compares
+	return hex.EncodeToString(sum[:])
+}

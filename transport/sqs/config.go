@@ -64,7 +64,14 @@ func (t *Transport) reachSNS(ctx context.Context) error {
 	}
 	asked, cancel := context.WithTimeout(ctx, requestLimit)
 	defer cancel()
-	_, err := t.sns.ListTopics(asked, &sns.ListTopicsInput{}, twiceSNS)
+	if home := t.home.get(); home != "" {
+		_, err := t.sns.GetTopicAttributes(asked, &sns.GetTopicAttributesInput{TopicArn: aws.String(home + t.o.fit("sixfold"))}, twiceSNS)
+		return t.heard(ctx, err)
+	}
+	out, err := t.sns.ListTopics(asked, &sns.ListTopicsInput{}, twiceSNS)
+	if err == nil && len(out.Topics) > 0 {
+		t.home.learn(value(out.Topics[0].TopicArn))
+	}
 	return t.heard(ctx, err)
 }
 

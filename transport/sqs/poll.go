@@ -67,8 +67,8 @@ func (s *source) rest(d time.Duration) bool {
 	}
 }
 
-// reserve waits until messages can be taken, and answers how many; 0: the source has ended. Without a Receive for a third
-// of the visibility nothing is asked for: it would only pass unhandled.
+// reserve waits until messages can be taken, and answers how many; 0: the source has ended. Before the first Receive, and without
+// one for a third of the visibility, nothing is asked for: it would only pass unhandled, and a FIFO queue would hold its groups back.
 func (s *source) reserve() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

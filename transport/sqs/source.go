@@ -72,7 +72,7 @@ func (t *Transport) subscribe(ctx context.Context, sub bus.Subscription) (*sourc
 	if err := t.declareOptions(ctx); err != nil {
 		return nil, err
 	}
-	s := &source{t: t, sub: sub, max: sub.MaxInFlight, gone: make(chan struct{}), done: make(chan struct{}), bell: make(chan struct{}, 1), lots: make(map[*lot]struct{}), received: time.Now()}
+	s := &source{t: t, sub: sub, max: sub.MaxInFlight, gone: make(chan struct{}), done: make(chan struct{}), bell: make(chan struct{}, 1), lots: make(map[*lot]struct{})}
 	if s.max == 0 {
 		s.max = 1000
 	}
