@@ -71,6 +71,7 @@ func all() []benchmark {
 		{"mediator-send-3mw", "the same through three middlewares", mediatorSendThrough},
 		{"mediator-notify", "a notification to three handlers in order, beside three calls", mediatorNotify},
 		{"local-queue", "an ordered queue on the database, beside River at its fastest", localQueue},
+		{"sqlqueue", "the database as the broker, beside River at its fastest", sqlQueue},
 	}
 }
 

@@ -10,9 +10,11 @@ import (
 	"time"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/store"
 	"github.com/sixfold-go/sixfold/transport/memory"
 	"github.com/sixfold-go/sixfold/transport/nats"
 	"github.com/sixfold-go/sixfold/transport/rabbitmq"
+	"github.com/sixfold-go/sixfold/transport/sqlqueue"
 )
 
 var update = flag.Bool("update", false, "write the table into the page")
@@ -32,6 +34,7 @@ type driver struct {
 func drivers() []driver {
 	return []driver{
 		{"[memory](#memory)", func() (bus.Capabilities, error) { return memory.New(nil).Capabilities(), nil }},
+		{"[a database](transport-sqlqueue.md)", of(sqlqueue.New(new(store.Broker), nil))},
 		{"[NATS JetStream](#nats-jetstream)", of(nats.New("nats://127.0.0.1:1", nil))},
 		{"NATS JetStream, replicated", of(nats.New("nats://127.0.0.1:1", &nats.Options{Replicas: 3}))},
 		{"[RabbitMQ](transport-rabbitmq.md)", of(rabbitmq.New("amqp://127.0.0.1:1", nil))},

@@ -23,7 +23,7 @@ GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO torture_application;
 // asRoles makes tables and roles on a server of our own, and answers the URL for each role of ours: relays may do what
 // store.GrantScript gives to relays and nothing else, publishers and consumers what it gives to applications. The
 // publisher also counts how much waits, as a reader. Where a relay brings messages to the local consumers of the database,
-// it is an application of that, too.
+// it is an application of that, too; where the database is the broker, relays and consumers use that.
 func asRoles(ctx context.Context, pool *pgxpool.Pool, st *store.Store, dsn string, o *Options) (map[string]string, error) {
 	u, err := url.Parse(dsn)
 	if err != nil {
@@ -39,6 +39,9 @@ func asRoles(ctx context.Context, pool *pgxpool.Pool, st *store.Store, dsn strin
 	}
 	if o.Broker == "local" {
 		steps = append(steps, script(ctx, pool, func() (string, error) { return "GRANT sixfold_application TO torture_relay", nil }))
+	}
+	if o.Broker == "sqlqueue" {
+		steps = append(steps, script(ctx, pool, func() (string, error) { return "GRANT sixfold_broker TO torture_relay, torture_application", nil }))
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {

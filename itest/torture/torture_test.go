@@ -70,6 +70,10 @@ func TestTortureRabbitMQ(t *testing.T) {
 	tortured(t, o)
 }
 
+// The same with the database itself as the broker, which every fault of the database hits too.
+// guarantees: O1, O2, O3, R1, R2, R3, R4, R5, R7, I1, I3, I7, I8, K1, K2
+func TestTortureSQLQueue(t *testing.T) { tortured(t, proof(t, "sqlqueue")) }
+
 // proof are the options of a run that proves something.
 func proof(t *testing.T, broker string) Options {
 	o := options(t, 10_000, 17)

@@ -36,6 +36,9 @@ type Store interface {
 
 // Options of a Transport. The zero value, and nil, are right for most.
 type Options struct {
+	// Groups are made, with their topics, when the first sender is opened, so that what is sent before their consumers come
+	// waits for them. Without it, what is sent to a topic before anybody has subscribed to it is unroutable.
+	Groups []bus.Subscription
 	// FromKept lets a new group begin with all that its topics keep. False: with what is sent from now on.
 	FromKept bool
 	// Priority of topics. Of the topics of one subscription those with more come first: while one of them has messages
@@ -77,7 +80,7 @@ func New(st Store, opts *Options) (*Transport, error) {
 	t := &Transport{store: st, open: make(map[closer]struct{})}
 	if opts != nil {
 		t.opts = *opts
-		t.opts.Priority = maps.Clone(opts.Priority)
+		t.opts.Priority, t.opts.Groups = maps.Clone(opts.Priority), slices.Clone(opts.Groups)
 	}
 	var errs []error
 	bad := func(format string, args ...any) {
@@ -113,6 +116,14 @@ func New(st Store, opts *Options) (*Transport, error) {
 			errs = append(errs, fmt.Errorf("sqlqueue: option Priority: %w", err))
 		}
 	}
+	for i, g := range t.opts.Groups {
+		if err := checkSubscription(g); err != nil {
+			errs = append(errs, fmt.Errorf("sqlqueue: option Groups: number %d: %w", i+1, err))
+		}
+		if g.Group == "" {
+			bad("option Groups: number %d has no group; name the consumer", i+1)
+		}
+	}
 	if t.opts.Logger == nil {
 		t.opts.Logger = slog.Default()
 	}
@@ -127,9 +138,12 @@ func (t *Transport) Capabilities() bus.Capabilities {
 	return bus.Capabilities{Name: "sqlqueue", OrderPerKey: true, PrefixPerKey: true, Confirms: true, Copies: true, MaxBody: MaxBody}
 }
 
-// Open implements bus.Transport. It asks the database once whether it may be used.
+// Open implements bus.Transport. It asks the database once whether it may be used, and makes Options.Groups.
 func (t *Transport) Open(ctx context.Context) (bus.Sender, error) {
 	if err := t.usable(ctx); err != nil {
+		return nil, fmt.Errorf("sqlqueue: open: %w", err)
+	}
+	if err := t.Declare(ctx, t.opts.Groups...); err != nil {
 		return nil, fmt.Errorf("sqlqueue: open: %w", err)
 	}
 	s := newSender(t)
@@ -137,6 +151,24 @@ func (t *Transport) Open(ctx context.Context) (bus.Sender, error) {
 		return nil, fmt.Errorf("sqlqueue: open: %w", err)
 	}
 	return s, nil
+}
+
+// Declare makes groups with their topics, as their first subscriptions would.
+func (t *Transport) Declare(ctx context.Context, groups ...bus.Subscription) error {
+	for _, g := range groups {
+		if err := checkSubscription(g); err != nil {
+			return err
+		}
+		if g.Group == "" {
+			return fmt.Errorf("sqlqueue: declare: %w: a group without a name is a copy for one process, which subscribing makes", sixfold.ErrInvalid)
+		}
+		for _, topic := range g.Topics {
+			if _, _, err := t.store.Attach(ctx, topic, g.Group, "", t.opts.FromKept); err != nil {
+				return fmt.Errorf("sqlqueue: declare group %.64q of %.64q: %w", g.Group, topic, err)
+			}
+		}
+	}
+	return nil
 }
 
 // usable says why the database cannot be used.

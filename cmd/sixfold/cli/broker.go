@@ -44,6 +44,7 @@ func brokers() map[string]func(a *app, ctx context.Context, urls string) (broker
 	return map[string]func(a *app, ctx context.Context, urls string) (broker, error){
 		"nats": (*app).openNATS, "tls": (*app).openNATS, "ws": (*app).openNATS, "wss": (*app).openNATS,
 		"amqp": (*app).openRabbitMQ, "amqps": (*app).openRabbitMQ,
+		"postgres": (*app).openSQLQueue, "postgresql": (*app).openSQLQueue, "sqlite": (*app).openSQLQueue,
 	}
 }
 
@@ -54,7 +55,7 @@ func (a *app) openBroker(ctx context.Context) (broker, error) {
 		urls = os.Getenv("SIXFOLD_BROKER")
 	}
 	if strings.TrimSpace(urls) == "" {
-		return nil, usage("there is no URL of a broker", "give --broker, or set SIXFOLD_BROKER, to nats://host:4222 or amqp://host:5672")
+		return nil, usage("there is no URL of a broker", "give --broker, or set SIXFOLD_BROKER, to nats://host:4222, amqp://host:5672 or the DSN of a database")
 	}
 	scheme, _, ok := strings.Cut(urls, "://")
 	if !ok || !isWord(scheme) {
@@ -62,7 +63,10 @@ func (a *app) openBroker(ctx context.Context) (broker, error) {
 	}
 	open := brokers()[scheme]
 	if open == nil {
-		return nil, unknownScheme("URL of the broker", scheme, []string{"nats", "tls", "ws", "wss", "amqp", "amqps"})
+		return nil, unknownScheme("URL of the broker", scheme, []string{"nats", "tls", "ws", "wss", "amqp", "amqps", "postgres", "sqlite"})
+	}
+	if scheme == "postgres" || scheme == "postgresql" || scheme == "sqlite" {
+		return open(a, ctx, urls) // which is a DSN
 	}
 	for one := range strings.SplitSeq(urls, ",") {
 		_, rest, ok := strings.Cut(strings.TrimSpace(one), "://")
