@@ -30,6 +30,7 @@ var edges = []edge{
 	{"transport/memory", []string{".", "cloudevents", "bus", "sqltx", "internal/..."}, "a driver: it satisfies bus and knows no store"},
 	{"transport/sqlqueue", []string{".", "bus", "outbox", "internal/..."}, "a driver whose broker is a database: it declares the store it needs, knows none, and reads as a local consumer of the outbox does"},
 
+	{"schedule", []string{"."}, "when things are due: it knows no store yet"},
 	{"sixfoldtest", []string{".", "sqltx", "bus", "outbox", "store/memory", "transport/memory", "internal/..."}, "for users' tests: the store and the broker of the process, wired; nothing imports it but tests"},
 
 	// Modules of their own.
