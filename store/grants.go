@@ -56,6 +56,7 @@ var tableGrants = []grant{
 	{application, "attempt", "SELECT, INSERT, DELETE"},
 	{application, "node", "SELECT, INSERT, UPDATE, DELETE"},
 	{application, "lease", "SELECT, INSERT, UPDATE"},
+	{application, "blob", "SELECT, INSERT, UPDATE, DELETE"},
 
 	{relaying, "schema_version", "SELECT"},
 	{relaying, "outbox", "SELECT, DELETE"},
@@ -64,6 +65,7 @@ var tableGrants = []grant{
 	{relaying, "parked", "INSERT"},
 	{relaying, "node", "SELECT, INSERT, UPDATE, DELETE"},
 	{relaying, "lease", "SELECT, INSERT, UPDATE"},
+	{relaying, "blob", "SELECT, INSERT, UPDATE"},
 
 	{reading, "schema_version", "SELECT"},
 	{reading, "outbox", "SELECT"},

@@ -20,6 +20,7 @@ func Postgres(db sqltx.Runner, opts *Options) (*Store, error) {
 	s.outbox.keeper = newPgKeeper(s)
 	s.inbox.Store = newPgInbox(s)
 	s.broker = newBroker(s, newPgBroker(s))
+	s.blobs = Blobs{s.db, newPgBlobs(s)}
 	return s, nil
 }
 

@@ -37,6 +37,7 @@ func SQLite(db sqltx.Runner, opts *Options) (*Store, error) {
 	s.outbox.keeper = newLiteKeeper(l, &s.migrations)
 	s.inbox.Store = newLiteInbox(l)
 	s.broker = newBroker(s, newLiteBroker(l, s))
+	s.blobs = Blobs{s.db, newLiteBlobs(l)}
 	return s, nil
 }
 

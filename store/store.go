@@ -37,6 +37,7 @@ type Store struct {
 	outbox     Outbox
 	inbox      Inbox
 	broker     *Broker
+	blobs      Blobs
 }
 
 // dialect is how a kind of database is migrated.

@@ -21,8 +21,8 @@ func (w *world) duties() map[string]struct {
 		jobs map[string]job
 	}
 	return map[string]duty{
-		"application": {w.roles.Application, map[string]job{"publish": publish, "record": record, "park": park, "local": local}},
-		"relay":       {w.roles.Relay, map[string]job{"relay": relay}},
+		"application": {w.roles.Application, map[string]job{"publish": publish, "record": record, "park": park, "local": local, "blobs": blobs}},
+		"relay":       {w.roles.Relay, map[string]job{"relay": relay, "upload": upload}},
 		"migrator":    {w.roles.Migrator, map[string]job{"migrate": migrate}},
 		"broker":      {w.roles.Broker, map[string]job{"broker": broker}},
 		"reader":      {w.roles.Reader, map[string]job{"stats": stats, "letters": letters}},
@@ -68,6 +68,8 @@ func TestNoRoleDoesAnothersWork(t *testing.T) {
 		"an application migrates":    {w.roles.Application, migrate},
 		"a relay migrates":           {w.roles.Relay, migrate},
 		"an application reads rows":  {w.roles.Application, stats},
+		"a reader uploads":           {w.roles.Reader, upload},
+		"a relay purges blobs":       {w.roles.Relay, blobs},
 	} {
 		w.must(w.seed(t.Context()))
 		p := w.connect(other.role, "")

@@ -27,7 +27,7 @@ func row(class, topic, key string) outbox.Row {
 
 // seed puts rows there as the superuser, and removes what an earlier run left.
 func (w *world) seed(ctx context.Context) error {
-	if _, err := w.owner.Exec(ctx, "TRUNCATE sixfold.outbox, sixfold.local, sixfold.published, sixfold.delivered, sixfold.inbox, sixfold.parked, sixfold.line, sixfold.attempt, sixfold.audit, sixfold.node, sixfold.lease, sixfold.queue, sixfold.queue_group"); err != nil {
+	if _, err := w.owner.Exec(ctx, "TRUNCATE sixfold.outbox, sixfold.local, sixfold.published, sixfold.delivered, sixfold.inbox, sixfold.parked, sixfold.line, sixfold.attempt, sixfold.audit, sixfold.node, sixfold.lease, sixfold.queue, sixfold.queue_group, sixfold.blob"); err != nil {
 		return err
 	}
 	return sqltx.PgxDB(w.owner).InTx(ctx, func(tx sqltx.Tx) error {
