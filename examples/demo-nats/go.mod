@@ -36,6 +36,7 @@ replace (
 	github.com/sixfold-go/sixfold => ../..
 	github.com/sixfold-go/sixfold/benchmarks => ../../benchmarks
 	github.com/sixfold-go/sixfold/cmd/sixfold => ../../cmd/sixfold
+	github.com/sixfold-go/sixfold/codec/protobuf => ../../codec/protobuf
 	github.com/sixfold-go/sixfold/examples/demo => ../demo
 	github.com/sixfold-go/sixfold/itest => ../../itest
 	github.com/sixfold-go/sixfold/itest/watermill => ../../itest/watermill

@@ -56,6 +56,7 @@ replace (
 	github.com/sixfold-go/sixfold => ../..
 	github.com/sixfold-go/sixfold/benchmarks => ../../benchmarks
 	github.com/sixfold-go/sixfold/cmd/sixfold => ../../cmd/sixfold
+	github.com/sixfold-go/sixfold/codec/protobuf => ../../codec/protobuf
 	github.com/sixfold-go/sixfold/examples/demo => ../../examples/demo
 	github.com/sixfold-go/sixfold/examples/demo-nats => ../../examples/demo-nats
 	github.com/sixfold-go/sixfold/itest => ..
@@ -63,5 +64,6 @@ replace (
 	github.com/sixfold-go/sixfold/transport/kafka => ../../transport/kafka
 	github.com/sixfold-go/sixfold/transport/nats => ../../transport/nats
 	github.com/sixfold-go/sixfold/transport/rabbitmq => ../../transport/rabbitmq
+	github.com/sixfold-go/sixfold/transport/sqs => ../../transport/sqs
 	github.com/sixfold-go/sixfold/vet => ../../vet
 )

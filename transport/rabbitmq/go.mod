@@ -11,6 +11,7 @@ replace (
 	github.com/sixfold-go/sixfold => ../..
 	github.com/sixfold-go/sixfold/benchmarks => ../../benchmarks
 	github.com/sixfold-go/sixfold/cmd/sixfold => ../../cmd/sixfold
+	github.com/sixfold-go/sixfold/codec/protobuf => ../../codec/protobuf
 	github.com/sixfold-go/sixfold/examples/demo => ../../examples/demo
 	github.com/sixfold-go/sixfold/examples/demo-nats => ../../examples/demo-nats
 	github.com/sixfold-go/sixfold/itest => ../../itest

@@ -29,9 +29,11 @@ replace (
 	github.com/sixfold-go/sixfold => ../..
 	github.com/sixfold-go/sixfold/benchmarks => ../../benchmarks
 	github.com/sixfold-go/sixfold/cmd/sixfold => ../../cmd/sixfold
+	github.com/sixfold-go/sixfold/codec/protobuf => ../../codec/protobuf
 	github.com/sixfold-go/sixfold/examples/demo => ../../examples/demo
 	github.com/sixfold-go/sixfold/examples/demo-nats => ../../examples/demo-nats
 	github.com/sixfold-go/sixfold/itest => ../../itest
+	github.com/sixfold-go/sixfold/itest/watermill => ../../itest/watermill
 	github.com/sixfold-go/sixfold/postgres => ../../postgres
 	github.com/sixfold-go/sixfold/transport/kafka => ../kafka
 	github.com/sixfold-go/sixfold/transport/nats => ../nats
