@@ -11,6 +11,7 @@ import (
 
 	"github.com/sixfold-go/sixfold/bus"
 	"github.com/sixfold-go/sixfold/store"
+	"github.com/sixfold-go/sixfold/transport/kafka"
 	"github.com/sixfold-go/sixfold/transport/memory"
 	"github.com/sixfold-go/sixfold/transport/nats"
 	"github.com/sixfold-go/sixfold/transport/rabbitmq"
@@ -37,6 +38,7 @@ func drivers() []driver {
 		{"[a database](transport-sqlqueue.md)", of(sqlqueue.New(new(store.Broker), nil))},
 		{"[NATS JetStream](#nats-jetstream)", of(nats.New("nats://127.0.0.1:1", nil))},
 		{"NATS JetStream, replicated", of(nats.New("nats://127.0.0.1:1", &nats.Options{Replicas: 3}))},
+		{"[Kafka](transport-kafka.md)", of(kafka.New("kafka://127.0.0.1:1", nil))},
 		{"[RabbitMQ](transport-rabbitmq.md)", of(rabbitmq.New("amqp://127.0.0.1:1", nil))},
 		{"RabbitMQ, `OnePerKey`", of(rabbitmq.New("amqp://127.0.0.1:1", &rabbitmq.Options{OnePerKey: true}))},
 	}

@@ -150,20 +150,20 @@ func TestTopology(t *testing.T) {
 		t.Fatal(err)
 	}
 	ds, err := tr.CheckTopology(t.Context(), want)
-	if err != nil || len(ds) != 1 || ds[0].What != "topic" {
+	if err != nil || len(ds) != 1 || ds[0].State != bus.Missing {
 		t.Fatalf("%v, %v", ds, err)
 	}
 	if err := tr.DeclareTopology(t.Context(), want); err != nil {
 		t.Fatal(err)
 	}
-	if ds, err = tr.CheckTopology(t.Context(), want); err != nil || len(ds) != 0 {
+	if ds, err = tr.CheckTopology(t.Context(), want); err != nil || len(ds) != 1 || ds[0].State != bus.There {
 		t.Fatalf("%v, %v", ds, err)
 	}
 	other, _ := kafka.NewTopology(kafka.Topic{Name: name, Partitions: 6, Config: map[string]string{"retention.ms": "1"}})
 	if err := tr.DeclareTopology(t.Context(), other); err != nil {
 		t.Fatal(err)
 	}
-	if ds, err = tr.CheckTopology(t.Context(), other); err != nil || len(ds) != 2 || ds[0].Have != "3" || ds[1].Have != "60000" {
+	if ds, err = tr.CheckTopology(t.Context(), other); err != nil || len(ds) != 1 || ds[0].State != bus.Differs || !strings.Contains(ds[0].Text, "it has 3 partitions, declared are 6") || !strings.Contains(ds[0].Text, "60000") {
 		t.Fatalf("%v, %v", ds, err)
 	}
 	strict, _ := f.connect(t, &kafka.Options{Require: true})

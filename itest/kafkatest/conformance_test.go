@@ -1,7 +1,6 @@
 package kafkatest
 
 import (
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -81,7 +80,7 @@ func (f *fixture) harness(tb testing.TB, o kafka.Options) bustest.Harness {
 			networks[t].cut()
 			delete(networks, t) // nobody restores it
 		},
-		Revoke: func(tb testing.TB, _ bus.Transport, _ bus.Source) { f.expel(tb, raw) },
+		Revoke: func(tb testing.TB, _ bus.Transport, _ bus.Source) { f.expel(tb, raw, o.ServerSide) },
 		HoldConfirms: func(testing.TB) func() {
 			var releases []func()
 			all(func(n *network) { releases = append(releases, n.holdConfirms()) })
@@ -120,14 +119,12 @@ func (f *fixture) refused(o kafka.Options) func(tb testing.TB) bus.Transport {
 }
 
 // expel removes all members of the suite's group, as an operator would.
-func (f *fixture) expel(tb testing.TB, raw *kgo.Client) {
+func (f *fixture) expel(tb testing.TB, raw *kgo.Client, serverSide bool) {
 	tb.Helper()
 	const name = "conformance"
-	if f.fake != nil {
-		if info := f.fake.GroupInfo(name); info != nil && len(info.Members) > 0 && strings.Contains(tb.Name(), "848") {
-			f.fence(tb, name)
-			return
-		}
+	if serverSide {
+		f.expelByHeartbeat(tb, raw, name)
+		return
 	}
 	groups, err := kadm.NewClient(raw).DescribeGroups(tb.Context(), name)
 	if err != nil {
@@ -145,5 +142,30 @@ func (f *fixture) expel(tb testing.TB, raw *kgo.Client) {
 	}
 	if _, err := req.RequestWith(tb.Context(), raw); err != nil {
 		tb.Fatal(err)
+	}
+}
+
+// expelByHeartbeat leaves a group of KIP-848 in the name of its members.
+func (f *fixture) expelByHeartbeat(tb testing.TB, raw *kgo.Client, name string) {
+	tb.Helper()
+	req := kmsg.NewPtrConsumerGroupDescribeRequest()
+	req.Groups = []string{name}
+	resp, err := req.RequestWith(tb.Context(), raw)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	left := 0
+	for _, g := range resp.Groups {
+		for _, m := range g.Members {
+			leave := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+			leave.Group, leave.MemberID, leave.MemberEpoch = name, m.MemberID, -1
+			if _, err := leave.RequestWith(tb.Context(), raw); err != nil {
+				tb.Fatal(err)
+			}
+			left++
+		}
+	}
+	if left == 0 {
+		tb.Fatalf("the group %q has no members", name)
 	}
 }

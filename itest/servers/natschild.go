@@ -19,13 +19,18 @@ import (
 const childEnv = "SIXFOLD_SERVERS_NATS"
 
 // Reexec turns this process into a child server if it was started as one, and never returns then. A program that starts
-// [StartNATSProcess] calls it first in main; [Main] does it for tests.
+// [StartNATSProcess] or [StartKafkaFake] calls it first in main; [Main] does it for tests.
 func Reexec() {
+	run := runChild
 	text, ok := os.LookupEnv(childEnv)
+	if !ok {
+		run = runKafkaChild
+		text, ok = os.LookupEnv(kafkaChildEnv)
+	}
 	if !ok {
 		return
 	}
-	if err := runChild(text); err != nil {
+	if err := run(text); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

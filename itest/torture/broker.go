@@ -29,7 +29,7 @@ type brokerServer interface {
 }
 
 // brokers are the kinds that there are; nobody writes to it.
-var brokers = map[string]broker{"local": localBroker{}, "nats": natsBroker{}, "rabbitmq": rabbitBroker{}, "sqlqueue": sqlBroker{}}
+var brokers = map[string]broker{"local": localBroker{}, "kafka": kafkaBroker{}, "kafka-real": kafkaBroker{real: true}, "nats": natsBroker{}, "rabbitmq": rabbitBroker{}, "sqlqueue": sqlBroker{}}
 
 // localRoutes are the same with every broker: what needs none.
 func localRoutes() []outbox.Route {

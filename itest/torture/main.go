@@ -36,7 +36,7 @@ func command(ctx context.Context, args []string) int {
 	flags.IntVar(&o.Messages, "n", 20_000, "messages that are committed")
 	flags.IntVar(&o.Faults, "faults", 15, "faults")
 	flags.Uint64Var(&o.Seed, "seed", rand.Uint64N(1<<32), "seed of every choice; drawn if not given")
-	flags.StringVar(&o.Broker, "broker", "local", "local, nats, rabbitmq or sqlqueue")
+	flags.StringVar(&o.Broker, "broker", "local", "local, kafka (fake brokers), kafka-real (Apache Kafka, from the repository of SIXFOLD_MAVEN), nats, rabbitmq or sqlqueue")
 	flags.StringVar(&bug, "plant", "", "a bug to plant, by its name in internal/planted; needs -tags planted")
 	flags.StringVar(&poison, "poison", "billing,audit,shipping", "consumers that get a message which kills their process")
 	flags.StringVar(&deck, "deck", "", "the kinds of faults, in place of all, for example \"kill relay,freeze relay\"")

@@ -15,7 +15,7 @@ type Options struct {
 	Faults   int           // of the deck in faults.go
 	Deck     []Fault       // in place of the ordinary deck; Faults counts from it, again and again
 	Seed     uint64        // of every choice that the program makes
-	Broker   string        // "local", "nats", "rabbitmq" or "sqlqueue"
+	Broker   string        // "local", "kafka", "kafka-real", "nats", "rabbitmq" or "sqlqueue"
 	Plant    planted.Bug   // empty: none
 	DSN      string        // of a server that others use too; empty: a private one, which may be a victim
 	Lease    time.Duration // of relays and local consumers
@@ -109,7 +109,7 @@ func (o *Options) defaults() error {
 		bad("keys %d: give 2 to 9999", o.Keys)
 	}
 	if brokers[o.Broker] == nil {
-		bad("broker %.64q: give local, nats, rabbitmq or sqlqueue", o.Broker)
+		bad("broker %.64q: give local, kafka, kafka-real, nats, rabbitmq or sqlqueue", o.Broker)
 	}
 	if o.Plant != "" && !planted.Compiled {
 		bad("bug %.64q: this build can plant none; build it with -tags planted", o.Plant)

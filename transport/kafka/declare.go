@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -37,72 +36,6 @@ func (t *Transport) DeclareTopology(ctx context.Context, topology *Topology) err
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// CheckTopology answers how the topics at the brokers differ from the declared ones, and changes nothing.
-func (t *Transport) CheckTopology(ctx context.Context, topology *Topology) ([]Difference, error) {
-	var all []Difference
-	var errs []error
-	for _, topic := range topology.Topics() {
-		err := t.manage(ctx, func(ctx context.Context, c *kgo.Client) error {
-			ds, err := compare(ctx, c, topic)
-			all = append(all, ds...)
-			return err
-		})
-		if err != nil {
-			errs = append(errs, fmt.Errorf("kafka: check the topology: topic %s: %w", quote(topic.Name), err))
-		}
-	}
-	return all, errors.Join(errs...)
-}
-
-func compare(ctx context.Context, c *kgo.Client, topic Topic) (ds []Difference, err error) {
-	found, err := lookUp(ctx, c, topic.Name)
-	if errors.Is(err, bus.ErrUnroutable) {
-		return []Difference{{topic.Name, "topic", "there", "missing"}}, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	number := func(what string, want, have int) {
-		if want > 0 && want != have {
-			ds = append(ds, Difference{topic.Name, what, strconv.Itoa(want), strconv.Itoa(have)})
-		}
-	}
-	number("partitions", topic.Partitions, len(found.leaders))
-	number("replication", topic.Replication, found.replication)
-	if len(topic.Config) == 0 {
-		return ds, nil
-	}
-	configs, err := kadm.NewClient(c).DescribeTopicConfigs(ctx, topic.Name)
-	if err != nil {
-		return ds, classify(err)
-	}
-	config, err := configs.On(topic.Name, nil)
-	if err = errors.Join(err, config.Err); err != nil {
-		return ds, classify(err)
-	}
-	have := make(map[string]string, len(config.Configs))
-	for _, entry := range config.Configs {
-		have[entry.Key] = entry.MaybeValue()
-	}
-	for k, want := range topic.Config {
-		if have[k] != want {
-			ds = append(ds, Difference{topic.Name, k, want, have[k]})
-		}
-	}
-	slices.SortFunc(ds, func(a, b Difference) int { return compareText(a.What, b.What) })
-	return ds, nil
-}
-
-func compareText(a, b string) int {
-	if a < b {
-		return -1
-	}
-	if a > b {
-		return 1
-	}
-	return 0
 }
 
 // declareOptions declares Options.Topology and Options.Topics, once.

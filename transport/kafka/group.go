@@ -13,9 +13,9 @@ import (
 func (ses *session) groupOptions(opts []kgo.Opt) []kgo.Opt {
 	s := ses.s
 	o := &s.t.o
-	ses.pulse = newPulse(o.SessionTimeout, o.SessionTimeout+o.DrainTimeout+rebalanceSpare, func() { ses.end(errSilent) })
+	ses.pulse = newPulse(o.SessionTimeout, o.SessionTimeout+o.rebalance(), ses.silent)
 	opts = append(opts, kgo.ConsumerGroup(s.sub.Group), kgo.ConsumeTopics(s.sub.Topics...), kgo.DisableAutoCommit(),
-		kgo.SessionTimeout(o.SessionTimeout), kgo.HeartbeatInterval(min(o.SessionTimeout/5, 3*time.Second)), kgo.RebalanceTimeout(o.DrainTimeout+rebalanceSpare),
+		kgo.SessionTimeout(o.SessionTimeout), kgo.HeartbeatInterval(min(o.SessionTimeout/5, 3*time.Second)), kgo.RebalanceTimeout(o.rebalance()),
 		kgo.OnPartitionsAssigned(ses.assigned), kgo.OnPartitionsRevoked(ses.revoked), kgo.OnPartitionsLost(ses.taken), kgo.OnOffsetsFetched(ses.told),
 		kgo.WithHooks(ses.pulse), kgo.Balancers(kgo.CooperativeStickyBalancer()))
 	if o.ServerSide {
@@ -28,8 +28,24 @@ func (ses *session) groupOptions(opts []kgo.Opt) []kgo.Opt {
 	return append(opts, kgo.ConsumeStartOffset(start))
 }
 
-// rebalanceSpare is how much longer than the drain of a partition a rebalance may take.
-const rebalanceSpare = 30 * time.Second
+// silent ends a session whose partitions others may have by now. One that has none waits: joining can take as long as the other
+// members please, and whoever gave up and joined again would make them wait for somebody who is gone.
+func (ses *session) silent() (goOn bool) {
+	s := ses.s
+	s.mu.Lock()
+	goOn = s.ses == ses && len(s.feeds) == 0
+	s.mu.Unlock()
+	if !goOn {
+		ses.end(errSilent)
+	}
+	return goOn
+}
+
+// rebalance is how long a rebalance may take: the drain of a partition, and what it takes to hear of it and to join again. A member
+// that died in one can hold the others up for as long.
+func (o *Options) rebalance() time.Duration {
+	return o.DrainTimeout + min(o.SessionTimeout, 30*time.Second)
+}
 
 // assigned makes feeds of partitions that are ours from now on. What the client fetches of them comes only after it.
 func (ses *session) assigned(_ context.Context, _ *kgo.Client, added map[string][]int32) {

@@ -17,14 +17,14 @@ var errSilent = errors.New("no heartbeat was answered for so long that the broke
 type pulse struct {
 	limit   time.Duration // without an answered heartbeat
 	joining time.Duration // in a rebalance, while which there are none
-	over    func()
+	over    func() bool   // called then; true: go on, there is nothing to lose
 
 	mu    sync.Mutex // guards what follows
 	timer *time.Timer
 	ended bool
 }
 
-func newPulse(session, joining time.Duration, over func()) *pulse {
+func newPulse(session, joining time.Duration, over func() bool) *pulse {
 	return &pulse{limit: session - session/10, joining: joining, over: over}
 }
 
@@ -55,9 +55,16 @@ func (p *pulse) live(d time.Duration) {
 	switch {
 	case p.ended:
 	case p.timer == nil:
-		p.timer = time.AfterFunc(d, p.over)
+		p.timer = time.AfterFunc(d, p.silent)
 	default:
 		p.timer.Reset(max(d, 0))
+	}
+}
+
+// silent is called when no heartbeat was answered for too long.
+func (p *pulse) silent() {
+	if p.over() {
+		p.live(p.limit)
 	}
 }
 

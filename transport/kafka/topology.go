@@ -76,17 +76,3 @@ func (t Topic) check() error {
 	}
 	return errors.Join(errs...)
 }
-
-// A Difference is something about a topic that is not as declared.
-type Difference struct {
-	Topic string
-	// What differs: "topic", "partitions", "replication", or the name of a property.
-	What string
-	// Want and Have, in words.
-	Want, Have string
-}
-
-// String is for people.
-func (d Difference) String() string {
-	return fmt.Sprintf("topic %s: %s is %s, declared is %s", quote(d.Topic), d.What, quote(d.Have), quote(d.Want))
-}
