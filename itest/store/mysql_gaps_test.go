@@ -197,3 +197,35 @@ func TestMigrateOnMariaDB(t *testing.T) {
 		t.Errorf("another checksum: %v", err)
 	}
 }
+
+// Statements are cut before the server's limit, and a row beyond it is refused with what to do; the transaction goes on.
+func TestMaxAllowedPacket(t *testing.T) {
+	m := servers.PrivateMariaDB(t, &servers.MariaDBOptions{Settings: map[string]string{"max-allowed-packet": "1M"}})
+	for _, params := range []string{"interpolateParams=true", "interpolateParams=false"} {
+		db := mysqlDB(t, m.Database(t), readCommitted, params)
+		st, err := store.MySQL(sqltx.StdDB(db), nil)
+		must(t, err)
+		must(t, st.Migrate(t.Context()))
+		var rows []outbox.Row
+		for range 8 {
+			r := wholeRow("k")
+			r.Body = []byte(strings.Repeat("\x00'", 100_000))
+			rows = append(rows, r)
+		}
+		large := wholeRow("k")
+		large.Body = make([]byte, 700_000)
+		must(t, sqltx.StdDB(db).InTx(t.Context(), func(tx sqltx.Tx) error {
+			w := st.Outbox().Writer()
+			if _, _, err := w.Append(t.Context(), tx, outbox.ToBroker, []outbox.Row{large}, false); err == nil || !strings.Contains(err.Error(), "max_allowed_packet; raise it") {
+				t.Errorf("a row that is too large: %v", err)
+			}
+			_, _, err := w.Append(t.Context(), tx, outbox.ToBroker, rows, false)
+			return err
+		}))
+		got, err := st.Outbox().Queue(outbox.ToBroker).Read(t.Context(), 0, 100, allOf(""))
+		must(t, err)
+		if len(got) != len(rows) || string(got[7].Body) != string(rows[7].Body) {
+			t.Errorf("%d rows of %d", len(got), len(rows))
+		}
+	}
+}
