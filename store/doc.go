@@ -1,5 +1,5 @@
 // Package store holds all SQL of Sixfold: the outbox, the inbox, the leases of their readers, and the migrations that
-// make the tables, on PostgreSQL 13 and later and on SQLite.
+// make the tables, on PostgreSQL 13, MariaDB 10.6 and MySQL 8.0.14 and later, and on SQLite.
 //
 //	db := sqltx.PgxDB(pool)
 //	st, err := store.Postgres(db, nil)

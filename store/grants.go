@@ -185,7 +185,11 @@ func (s *Store) GrantScript(r Roles) (string, error) {
 
 // roles answers the name for each duty.
 func (s *Store) roles(r Roles) (names [6]string, err error) {
-	if _, ok := s.dialect.(postgres); !ok {
+	switch s.dialect.(type) {
+	case postgres:
+	case mysql:
+		return names, errors.New("store: grants: there is no script for MySQL; grant a service SELECT, INSERT, UPDATE and DELETE on the tables, and who migrates CREATE, ALTER, DROP and INDEX as well")
+	default:
 		return names, errors.New("store: grants: SQLite has no roles; protect the file with the rights of the file system")
 	}
 	var errs []error

@@ -13,14 +13,15 @@ import (
 
 // Options of a store. Nil and the zero value are right for most.
 type Options struct {
-	// Schema that holds the tables. PostgreSQL: "sixfold" when empty; Migrate creates it where it is missing. SQLite has none.
+	// Schema that holds the tables. PostgreSQL: "sixfold" when empty; MySQL: the name of a database, that of the connection when
+	// empty. Migrate creates it where it is missing. SQLite has none.
 	Schema string
-	// Prefix of every table, index and function. PostgreSQL: none; SQLite: "sixfold_" when empty.
+	// Prefix of every table, index and function. PostgreSQL: none; MySQL and SQLite: "sixfold_" when empty.
 	Prefix string
 	// KeepDelivered keeps settled rows in the table "delivered" for this long, until Keeper.Purge removes them.
 	// 0: they are deleted.
 	KeepDelivered time.Duration
-	// Clock replaces the clock, for virtual time in tests. SQLite only: on PostgreSQL time is the database's own.
+	// Clock replaces the clock, for virtual time in tests. SQLite only: elsewhere time is the database's own.
 	Clock func() time.Time
 	// Logger hears of each migration. Nil: nobody does.
 	Logger *slog.Logger
