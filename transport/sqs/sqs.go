@@ -83,9 +83,10 @@ func newTransport(o Options) *Transport {
 	return &Transport{o: o, senders: make(map[*sender]struct{}), sources: make(map[*source]struct{})}
 }
 
-// Capabilities implements bus.Transport. OrderPerKey is false with Options.Standard, and there is then no DedupWindow.
+// Capabilities implements bus.Transport. OrderPerKey is false with Options.Standard, and there is then no DedupWindow; Copies is false with
+// Options.PointToPoint.
 func (t *Transport) Capabilities() bus.Capabilities {
-	c := bus.Capabilities{Name: "sqs", OrderPerKey: !t.o.Standard, Confirms: true, MaxBody: t.o.MaxBody, ExtendEvery: t.o.Visibility / 3}
+	c := bus.Capabilities{Name: "sqs", OrderPerKey: !t.o.Standard, Confirms: true, Copies: !t.o.PointToPoint, MaxBody: t.o.MaxBody, ExtendEvery: t.o.Visibility / 3, LongestHold: 12 * time.Hour}
 	if !t.o.Standard {
 		c.DedupWindow = dedupWindow
 	}
