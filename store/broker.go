@@ -19,7 +19,7 @@ type Broker struct {
 	tables  brokerTables
 	leases  outbox.Leases
 	passing func(error) bool
-	bell    outbox.Bell
+	bell    *outbox.Bell
 }
 
 // kinds of groups, as the tables have them.
@@ -57,7 +57,7 @@ func (b *Broker) Err() error {
 
 // newBroker makes the broker of a store.
 func newBroker(s *Store, t brokerTables) *Broker {
-	return &Broker{tables: t, leases: s.outbox.leases, passing: s.inbox.Passing}
+	return &Broker{tables: t, leases: s.outbox.leases, passing: s.inbox.Passing, bell: s.outbox.Bell(outbox.ToLocal)}
 }
 
 // marked marks errors as the contract of bus has them: what passes is an outage, and what the database does not let this
@@ -130,9 +130,6 @@ func (b *Broker) Check(ctx context.Context) (warnings []string, err error) {
 	return warnings, b.marked(err)
 }
 
-// Bell rings when messages were sent by this process, or by one that is listened to.
-func (b *Broker) Bell() *outbox.Bell { return &b.bell }
-
 // BrokerGroup is one group of a topic, for people.
 type BrokerGroup struct {
 	Topic, Name string // the name of a copy is of its process
@@ -195,5 +192,6 @@ func (p *brokerPart) Leases() outbox.Leases { return brokerLeases{p.broker.lease
 // Keeper implements outbox.Store.
 func (p *brokerPart) Keeper() outbox.Keeper { return brokerKeeper{p.broker} }
 
-// Bell implements outbox.Store.
-func (p *brokerPart) Bell(outbox.Table) *outbox.Bell { return &p.broker.bell }
+// Bell implements outbox.Store. It is that of the local table, which package postgres tells other processes of: one more
+// look by who consumes the other of the two is cheaper than a bell of its own.
+func (p *brokerPart) Bell(outbox.Table) *outbox.Bell { return p.broker.bell }

@@ -45,6 +45,7 @@ type world struct {
 	exec  func(tb testing.TB, q string, args ...any) int64
 	ping  func(ctx context.Context) error
 	super *pgxpool.Pool // PostgreSQL's
+	dsn   string        // PostgreSQL's
 	lost  error         // what an outage looks like
 	// stranger may do nothing.
 	stranger func(tb testing.TB) sqltx.Runner
@@ -88,6 +89,7 @@ func newPostgres(t testing.TB) *world {
 		},
 		ping:  super.Ping,
 		super: super,
+		dsn:   as.Broker,
 		lost:  errCut,
 		stranger: func(tb testing.TB) sqltx.Runner {
 			tb.Helper()
