@@ -11,11 +11,17 @@ require (
 	github.com/sixfold-go/sixfold v0.0.0
 	github.com/sixfold-go/sixfold/itest v0.0.0
 	github.com/sixfold-go/sixfold/postgres v0.0.0
+	github.com/sixfold-go/sixfold/transport/kafka v0.0.0
+	github.com/twmb/franz-go v1.22.2
+	github.com/twmb/franz-go/pkg/kadm v1.19.0
 )
 
 require (
 	filippo.io/edwards25519 v1.2.0 // indirect
 	github.com/go-sql-driver/mysql v1.10.1 // indirect
+	github.com/pierrec/lz4/v4 v4.1.33 // indirect
+	github.com/twmb/franz-go/pkg/kfake v0.0.0-20260918054303-01f206a7e32c // indirect
+	github.com/twmb/franz-go/pkg/kmsg v1.15.0 // indirect
 )
 
 require (

@@ -62,6 +62,8 @@ func all() []benchmark {
 		{"consume", "a consumer without a database on JetStream", onNATS(consume)},
 		{"relay-rabbitmq", "draining committed rows to RabbitMQ's quorum queues", relayRabbitMQ},
 		{"consume-rabbitmq", "a consumer without a database on RabbitMQ's quorum queues", consumeRabbitMQ},
+		{"relay-kafka", "draining committed rows to Kafka", relayKafka},
+		{"consume-kafka", "a consumer without a database on Kafka", consumeKafka},
 		{"consume-memory", "the same on the broker in the process", onMemory(consume)},
 		{"inbox-batch", "handlers with an inbox and one row of effect, in batches of 100", inboxBatch},
 		{"inbox-each", "the same one by one, with 8 workers", inboxEach},

@@ -74,6 +74,10 @@ func TestTortureRabbitMQ(t *testing.T) {
 // guarantees: O1, O2, O3, R1, R2, R3, R4, R5, R7, I1, I3, I7, I8, K1, K2
 func TestTortureSQLQueue(t *testing.T) { tortured(t, proof(t, "sqlqueue")) }
 
+// The same over Kafka's protocol: fake brokers in a process of their own, which keeps its data and is a victim too.
+// guarantees: O1, O2, O3, R1, R2, R3, R4, R5, R7, I1, I3, I7, I8, K1, K2
+func TestTortureKafka(t *testing.T) { tortured(t, proof(t, "kafka")) }
+
 // proof are the options of a run that proves something.
 func proof(t *testing.T, broker string) Options {
 	o := options(t, 10_000, 17)
