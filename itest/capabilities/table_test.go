@@ -2,13 +2,15 @@
 package capabilities
 
 import (
-	"database/sql"
 	"flag"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
 	"time"
+
+	awssns "github.com/aws/aws-sdk-go-v2/service/sns"
+	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/sixfold-go/sixfold/bus"
 	"github.com/sixfold-go/sixfold/store"
@@ -17,6 +19,7 @@ import (
 	"github.com/sixfold-go/sixfold/transport/nats"
 	"github.com/sixfold-go/sixfold/transport/rabbitmq"
 	"github.com/sixfold-go/sixfold/transport/sqlqueue"
+	"github.com/sixfold-go/sixfold/transport/sqs"
 )
 
 var update = flag.Bool("update", false, "write the table into the page")
@@ -42,29 +45,14 @@ func drivers() []driver {
 		{"[Kafka](transport-kafka.md)", of(kafka.New("kafka://127.0.0.1:1", nil))},
 		{"[RabbitMQ](transport-rabbitmq.md)", of(rabbitmq.New("amqp://127.0.0.1:1", nil))},
 		{"RabbitMQ, `OnePerKey`", of(rabbitmq.New("amqp://127.0.0.1:1", &rabbitmq.Options{OnePerKey: true}))},
-		{"Kafka", of(kafka.New("127.0.0.1:1", nil))},
 		{"SQS and SNS, FIFO", func() (bus.Capabilities, error) { return onSQS(nil) }},
 		{"SQS and SNS, standard", func() (bus.Capabilities, error) { return onSQS(&sqs.Options{Standard: true}) }},
 		{"SQS alone, FIFO", func() (bus.Capabilities, error) { return onSQS(&sqs.Options{PointToPoint: true}) }},
-		{"[a database](transport-sqlqueue.md)", func() (bus.Capabilities, error) { return onDatabase() }},
 	}
 }
 
 func onSQS(o *sqs.Options) (bus.Capabilities, error) {
 	return of(sqs.NewClients(awssqs.New(awssqs.Options{}), awssns.New(awssns.Options{}), o))()
-}
-
-func onDatabase() (bus.Capabilities, error) {
-	db, err := sql.Open("sqlite", ":memory:") // which opens nothing before it is used
-	if err != nil {
-		return bus.Capabilities{}, err
-	}
-	defer db.Close()
-	st, err := store.SQLite(sqltx.StdDB(db), nil)
-	if err != nil {
-		return bus.Capabilities{}, err
-	}
-	return of(sqlqueue.New(st.Broker(), nil))()
 }
 
 // of is what a transport states that connects to nothing before it is used.
