@@ -79,29 +79,12 @@ func (t *Transport) declareTopology(ctx context.Context, topology *Topology) err
 	return errors.Join(errs...)
 }
 
-// A Difference is where the account differs from a topology.
-type Difference struct {
-	// Kind is "queue", "topic" or "subscription"; Name that of the part, "topic to queue" of a subscription.
-	Kind, Name string
-	// Attribute that differs. Empty: the whole part is missing.
-	Attribute string
-	// Want and Have are its values.
-	Want, Have string
-}
-
-// String says it to people.
-func (d Difference) String() string {
-	if d.Attribute == "" {
-		return fmt.Sprintf("%s %s is missing", d.Kind, d.Name)
-	}
-	return fmt.Sprintf("%s %s: %s is %s, should be %s", d.Kind, d.Name, d.Attribute, quote(d.Have), quote(d.Want))
-}
-
-// CheckTopology lists what is missing and what differs, and changes nothing. Parts marked as Existing need to be there and
-// are not compared.
-func (t *Transport) CheckTopology(ctx context.Context, topology *Topology) ([]Difference, error) {
+// CheckTopology says of every part what the account has, and changes nothing: bus.There, bus.Missing, or bus.Differs with every
+// attribute in which they differ. Parts marked as Existing need to be there and are not compared. A subscription differs too
+// where the policy of its queue does not name the SNS topic, whose messages it may then not take.
+func (t *Transport) CheckTopology(ctx context.Context, topology *Topology) ([]bus.Part, error) {
 	err := t.canManage(ctx, topology)
-	var all []Difference
+	var all []bus.Part
 	if err == nil {
 		all, err = t.checkTopology(ctx, topology)
 	}
@@ -111,77 +94,89 @@ func (t *Transport) CheckTopology(ctx context.Context, topology *Topology) ([]Di
 	return all, nil
 }
 
-func (t *Transport) checkTopology(ctx context.Context, topology *Topology) ([]Difference, error) {
-	var all []Difference
-	compare := func(kind, name string, want, have map[string]string) {
-		for _, k := range sortedKeys(want) {
-			if have[k] != want[k] && !sameJSON(have[k], want[k]) {
-				all = append(all, Difference{Kind: kind, Name: name, Attribute: k, Want: want[k], Have: have[k]})
-			}
-		}
-	}
+func (t *Transport) checkTopology(ctx context.Context, topology *Topology) ([]bus.Part, error) {
+	var queues, topics, subscriptions []bus.Part
 	arns, places := make(map[string]string), make(map[string]*place)
-	for _, o := range topology.topics {
-		arn, have, err := t.lookTopic(ctx, o.Name)
-		switch {
-		case errors.Is(err, bus.ErrUnroutable):
-			all = append(all, Difference{Kind: "topic", Name: o.Name})
-			continue
-		case err != nil:
-			return nil, err
-		case !o.Existing:
-			compare("topic", o.Name, o.attributes(), have)
-		}
-		arns[o.Name] = arn
-	}
 	for _, q := range topology.queues {
 		p, err := t.lookQueue(ctx, q.Name)
-		if errors.Is(err, bus.ErrUnroutable) {
-			all = append(all, Difference{Kind: "queue", Name: q.Name})
-			continue
-		}
-		if err != nil {
+		if err != nil && !errors.Is(err, bus.ErrUnroutable) {
 			return nil, err
 		}
 		places[q.Name] = p
 	}
 	for _, q := range topology.queues {
-		if p := places[q.Name]; p != nil && !q.Existing {
+		part, p := bus.Part{Name: "queue " + q.Name, State: bus.Missing}, places[q.Name]
+		if p != nil {
 			dead := ""
 			if d := places[q.DeadQueue]; d != nil {
 				dead = d.arn()
 			}
-			compare("queue", q.Name, q.attributes(dead), p.attributes)
+			part = compare(part.Name, q.Existing, q.attributes(dead), p.attributes)
 		}
+		queues = append(queues, part)
+	}
+	for _, o := range topology.topics {
+		part := bus.Part{Name: "SNS topic " + o.Name, State: bus.Missing}
+		arn, have, err := t.lookTopic(ctx, o.Name)
+		if err != nil && !errors.Is(err, bus.ErrUnroutable) {
+			return nil, err
+		}
+		if err == nil {
+			arns[o.Name], part = arn, compare(part.Name, o.Existing, o.attributes(), have)
+		}
+		topics = append(topics, part)
 	}
 	for _, s := range topology.subscriptions {
-		name, p := s.Topic+" to "+s.Queue, places[s.Queue]
-		arn := ""
-		if p != nil && arns[s.Topic] != "" {
-			var err error
-			if arn, err = t.findSubscription(ctx, arns[s.Topic], p.arn()); err != nil {
-				return nil, err
-			}
-		}
-		if arn == "" {
-			all = append(all, Difference{Kind: "subscription", Name: name})
-			continue
-		}
-		out, err := ask(ctx, func(ctx context.Context) (*sns.GetSubscriptionAttributesOutput, error) {
-			return t.sns.GetSubscriptionAttributes(ctx, &sns.GetSubscriptionAttributesInput{SubscriptionArn: &arn}, twiceSNS)
-		})
+		part, err := t.checkSubscription(ctx, s, arns[s.Topic], places[s.Queue])
 		if err != nil {
 			return nil, err
 		}
-		compare("subscription", name, s.attributes(), out.Attributes)
-		if !mentions(p.attributes["Policy"], arns[s.Topic]) {
-			all = append(all, Difference{Kind: "queue", Name: s.Queue, Attribute: "Policy", Want: policy(p.arn(), arns[s.Topic]), Have: p.attributes["Policy"]})
-		}
+		subscriptions = append(subscriptions, part)
 	}
-	return all, nil
+	return slices.Concat(queues, topics, subscriptions), nil
 }
 
-func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
+// checkSubscription looks for one, if both of its ends are there.
+func (t *Transport) checkSubscription(ctx context.Context, s Subscription, topicARN string, p *place) (bus.Part, error) {
+	part := bus.Part{Name: "subscription of queue " + s.Queue + " to SNS topic " + s.Topic, State: bus.Missing}
+	if topicARN == "" || p == nil {
+		return part, nil
+	}
+	arn, err := t.findSubscription(ctx, topicARN, p.arn())
+	if err != nil || arn == "" {
+		return part, err
+	}
+	out, err := ask(ctx, func(ctx context.Context) (*sns.GetSubscriptionAttributesOutput, error) {
+		return t.sns.GetSubscriptionAttributes(ctx, &sns.GetSubscriptionAttributesInput{SubscriptionArn: &arn}, twiceSNS)
+	})
+	if err != nil {
+		return part, err
+	}
+	part = compare(part.Name, false, s.attributes(), out.Attributes)
+	if !mentions(p.attributes["Policy"], topicARN) {
+		part.State = bus.Differs
+		part.Text = strings.TrimPrefix(part.Text+"; the queue's policy does not let the SNS topic send", "; ")
+	}
+	return part, nil
+}
+
+// compare says in which attributes a part that is there differs.
+func compare(name string, existing bool, want, have map[string]string) bus.Part {
+	part := bus.Part{Name: name, State: bus.There}
+	if existing {
+		return part
+	}
+	var texts []string
+	for _, k := range slices.Sorted(maps.Keys(want)) {
+		if have[k] != want[k] && !sameJSON(have[k], want[k]) {
+			texts = append(texts, fmt.Sprintf("%s is %s, should be %s", k, quote(have[k]), quote(want[k])))
+		}
+	}
+	if len(texts) > 0 {
+		part.State, part.Text = bus.Differs, strings.Join(texts, "; ")
+	}
+	return part
+}
 
 // sameJSON reports whether two texts are the same JSON, whose numbers AWS may write as texts.
 func sameJSON(a, b string) bool {

@@ -88,7 +88,7 @@ func (o *Options) defaulted() (Options, error) {
 		value             *time.Duration
 		zero, least, most time.Duration
 		whole             bool
-	}{{"Visibility", &d.Visibility, 30 * time.Second, time.Second, 12 * time.Hour, true}, {"LongPoll", &d.LongPoll, 20 * time.Second, time.Second, 20 * time.Second, true},
+	}{{"Visibility", &d.Visibility, 30 * time.Second, time.Second, longestHold, true}, {"LongPoll", &d.LongPoll, 20 * time.Second, time.Second, 20 * time.Second, true},
 		{"AckTimeout", &d.AckTimeout, 30 * time.Second, 100 * time.Millisecond, time.Hour, false}} {
 		switch {
 		case *n.value == 0:

@@ -86,20 +86,27 @@ func (s *source) reserve() int {
 	}
 }
 
-// poll asks once. It answers how many came.
+// shortPoll is how long a request waits for more while something is held.
+const shortPoll = time.Second
+
+// poll asks once. It answers how many came. While something is held it does not wait for long, so that Close can let it end
+// before it gives anything back.
 func (s *source) poll(p *shelf, n int) (int, error) {
-	attempt := ""
+	attempt, wait := "", s.t.o.LongPoll
+	s.mu.Lock()
+	if s.held+s.buffered > 0 {
+		wait = shortPoll
+	}
 	if p.fifo {
-		s.mu.Lock()
 		if last := len(p.owed) - 1; last >= 0 { // the answer to it did not come: SQS gives it again
 			attempt, p.owed = p.owed[last], p.owed[:last]
 		} else {
 			attempt = sixfold.NewID()
 		}
-		s.mu.Unlock()
 	}
+	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(s.ctx, s.t.o.LongPoll+s.t.o.AckTimeout)
-	messages, err := s.t.receive(ctx, p, n, s.t.o.LongPoll, attempt)
+	messages, err := s.t.receive(ctx, p, n, wait, attempt)
 	cancel()
 	came := time.Now()
 	s.mu.Lock()

@@ -19,10 +19,11 @@ type source struct {
 	parts  []*shelf
 	ctx    context.Context // of polls and of what keeps a copy alive
 	cancel context.CancelFunc
-	work   sync.WaitGroup
-	gone   chan struct{} // closed with the source
-	done   chan struct{} // closed when all is given back
-	bell   chan struct{} // at most one token: something came, or ended
+	polls  sync.WaitGroup // pollers
+	work   sync.WaitGroup // the rest
+	gone   chan struct{}  // closed with the source
+	done   chan struct{}  // closed when all is given back
+	bell   chan struct{}  // at most one token: something came, or ended
 
 	mu       sync.Mutex // guards what follows
 	change   *sync.Cond // room, demand or an end, for pollers
@@ -132,7 +133,7 @@ func (s *source) undo(ctx context.Context) {
 func (s *source) start() {
 	for _, p := range s.parts {
 		for i := range s.t.o.Pollers {
-			s.work.Go(func() { s.poller(p, i == 0) })
+			s.polls.Go(func() { s.poller(p, i == 0) })
 		}
 		if p.copy != nil {
 			s.work.Go(func() { s.t.keepCopy(s.ctx, p.copy) })
@@ -225,10 +226,10 @@ func (s *source) Close(ctx context.Context) error {
 		s.ring()
 		s.change.Broadcast()
 	}
+	holds := s.held+s.buffered > 0
 	s.mu.Unlock()
 	if first {
-		s.cancel()
-		go s.giveBack(ctx)
+		go s.giveBack(ctx, holds)
 	}
 	select {
 	case <-s.done:
@@ -244,9 +245,22 @@ func (s *source) Close(ctx context.Context) error {
 	return nil
 }
 
+// lastPolls is how long Close waits for requests under way: what is given back while one that was cancelled still waits at the
+// service would be handed to that, and come again only when the visibility has passed. See poll for why they are short then.
+const lastPolls = 1500 * time.Millisecond
+
 // giveBack is the rest of Close.
-func (s *source) giveBack(ctx context.Context) {
+func (s *source) giveBack(ctx context.Context, holds bool) {
 	defer close(s.done)
+	if holds {
+		polls, cancel := context.WithTimeout(ctx, lastPolls)
+		stop := context.AfterFunc(polls, s.cancel)
+		s.polls.Wait()
+		stop()
+		cancel()
+	}
+	s.cancel()
+	s.polls.Wait()
 	s.work.Wait()
 	var errs []error
 	s.mu.Lock()

@@ -83,10 +83,12 @@ func newTransport(o Options) *Transport {
 	return &Transport{o: o, senders: make(map[*sender]struct{}), sources: make(map[*source]struct{})}
 }
 
-// Capabilities implements bus.Transport. OrderPerKey is false with Options.Standard, and there is then no DedupWindow; Copies is false with
-// Options.PointToPoint.
+// longestHold is how long SQS keeps a message invisible, extended or not.
+const longestHold = 12 * time.Hour
+
+// Capabilities implements bus.Transport. OrderPerKey is false with Options.Standard, and there is then no DedupWindow.
 func (t *Transport) Capabilities() bus.Capabilities {
-	c := bus.Capabilities{Name: "sqs", OrderPerKey: !t.o.Standard, Confirms: true, Copies: !t.o.PointToPoint, MaxBody: t.o.MaxBody, ExtendEvery: t.o.Visibility / 3, LongestHold: 12 * time.Hour}
+	c := bus.Capabilities{Name: "sqs", OrderPerKey: !t.o.Standard, Confirms: true, MaxBody: t.o.MaxBody, ExtendEvery: t.o.Visibility / 3, Copies: t.sns != nil, LongestHold: longestHold}
 	if !t.o.Standard {
 		c.DedupWindow = dedupWindow
 	}
