@@ -329,7 +329,7 @@ func TestDeathsKeepOrder(t *testing.T) {
 	}
 	for range 2 {
 		p := newProxy(t, f.url)
-		src := subscribe(t, connect(t, fast(p.url(), sqs.Options{Visibility: 2 * time.Second})), group(name, true))
+		src := subscribe(t, connect(t, fast(p.url(), sqs.Options{Visibility: 6 * time.Second})), group(name, true))
 		ds := receive(t, src, 3) // one of each key
 		note(ds)
 		settle(t, src, ds[0])

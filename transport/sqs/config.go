@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
@@ -18,7 +19,7 @@ import (
 
 // configure reads the standard chain. The connections of the clients are in a pool of our own, which Close empties.
 func configure(ctx context.Context, o *Options) (aws.Config, *http.Transport, error) {
-	var loads []func(*config.LoadOptions) error
+	loads := []func(*config.LoadOptions) error{config.WithLogger(logging.Nop{})} // which would write to standard error
 	if o.Region != "" {
 		loads = append(loads, config.WithRegion(o.Region))
 	}

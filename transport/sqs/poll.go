@@ -97,14 +97,10 @@ func (s *source) poll(p *shelf, n int) (int, error) {
 	if s.held+s.buffered > 0 {
 		wait = shortPoll
 	}
-	if p.fifo {
-		if last := len(p.owed) - 1; last >= 0 { // the answer to it did not come: SQS gives it again
-			attempt, p.owed = p.owed[last], p.owed[:last]
-		} else {
-			attempt = sixfold.NewID()
-		}
-	}
 	s.mu.Unlock()
+	if p.fifo {
+		attempt = sixfold.NewID()
+	}
 	ctx, cancel := context.WithTimeout(s.ctx, s.t.o.LongPoll+s.t.o.AckTimeout)
 	messages, err := s.t.receive(ctx, p, n, wait, attempt)
 	cancel()
@@ -113,10 +109,8 @@ func (s *source) poll(p *shelf, n int) (int, error) {
 	defer s.mu.Unlock()
 	s.asked -= n
 	if err != nil {
-		if p.fifo && !answered(err) {
-			p.owed = append(p.owed, attempt)
-		}
 		if s.ctx.Err() != nil {
+			p.owed = append(p.owed, attempt)
 			return 0, err
 		}
 		kind := classify(err)
@@ -174,6 +168,9 @@ func (t *Transport) receive(ctx context.Context, p *shelf, n int, wait time.Dura
 // collect asks a FIFO queue again for the answers that a closed source did not wait for, so that what they had can be given
 // back and its groups do not wait for the visibility. Standard queues have no such means.
 func (s *source) collect(ctx context.Context, p *shelf) (all []*held) {
+	if !p.fifo {
+		return nil
+	}
 	for _, attempt := range p.owed {
 		asked, cancel := context.WithTimeout(ctx, requestLimit)
 		messages, err := s.t.receive(asked, p, mostEntries, 0, attempt)

@@ -46,7 +46,7 @@ type shelf struct {
 	fifo  bool
 	copy  *copied       // nil: a group's
 	more  chan struct{} // tokens for further pollers
-	owed  []string      // attempts whose answers did not come, of a FIFO queue; guarded by the source's mu
+	owed  []string      // attempts that Close has cancelled; guarded by the source's mu
 }
 
 var errSourceClosed = fmt.Errorf("%w: the source was closed; subscribe again", bus.ErrClosed)

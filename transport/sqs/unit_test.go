@@ -117,7 +117,7 @@ func TestGroupsAndDedupIDs(t *testing.T) {
 			t.Errorf("another message has the id %q", other)
 		}
 	}
-	if out("t.dead", "s", "1", 0) == out("t.dead", "s", "1", 0) {
+	if first, second := out("t.dead", "s", "1", 0), out("t.dead", "s", "1", 0); first == second {
 		t.Error("a dead letter would be dropped")
 	}
 }
