@@ -45,7 +45,7 @@ func drivers() []driver {
 		{"[Kafka](transport-kafka.md)", of(kafka.New("kafka://127.0.0.1:1", nil))},
 		{"[RabbitMQ](transport-rabbitmq.md)", of(rabbitmq.New("amqp://127.0.0.1:1", nil))},
 		{"RabbitMQ, `OnePerKey`", of(rabbitmq.New("amqp://127.0.0.1:1", &rabbitmq.Options{OnePerKey: true}))},
-		{"SQS and SNS, FIFO", func() (bus.Capabilities, error) { return onSQS(nil) }},
+		{"[SQS and SNS](transport-sqs.md), FIFO", func() (bus.Capabilities, error) { return onSQS(nil) }},
 		{"SQS and SNS, standard", func() (bus.Capabilities, error) { return onSQS(&sqs.Options{Standard: true}) }},
 		{"SQS alone, FIFO", func() (bus.Capabilities, error) { return onSQS(&sqs.Options{PointToPoint: true}) }},
 	}
