@@ -74,8 +74,8 @@ const rangesAtMost = 1000
 // row of a key that is found there had to wait for what came before it, and that is found then. A full result comes
 // without what lies behind its last row, so it closes no gap there.
 func (q *myQueue) LookUp(ctx context.Context, missing []outbox.Range, limit int, own outbox.Ownership) ([]outbox.Row, error) {
-	q.remember(own.Class, missing)
 	if len(missing) == 0 || limit <= 0 {
+		q.remember(own.Class, missing)
 		return nil, nil
 	}
 	var all []outbox.Row
@@ -88,7 +88,27 @@ func (q *myQueue) LookUp(ctx context.Context, missing []outbox.Range, limit int,
 		all = append(in.rows, all...)
 		all = all[:min(len(all), limit)]
 	}
+	q.remember(own.Class, leftOf(missing, all))
 	return all, nil
+}
+
+// leftOf is what of ranges is still missing. A row that was found is locked by who handles it next, and no gap any more.
+func leftOf(ranges []outbox.Range, found []outbox.Row) (left []outbox.Range) {
+	for _, r := range ranges {
+		for len(found) > 0 && found[0].Seq <= r.To {
+			if seq := found[0].Seq; seq >= r.From {
+				if seq > r.From {
+					left = append(left, outbox.Range{From: r.From, To: seq - 1})
+				}
+				r.From = seq + 1
+			}
+			found = found[1:]
+		}
+		if r.From <= r.To {
+			left = append(left, r)
+		}
+	}
+	return left
 }
 
 // inRanges is the condition that seq is in one of the ranges. Numbers are written out: no library's quoting is needed for

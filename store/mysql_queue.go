@@ -28,7 +28,7 @@ type myQueue struct {
 	node, hold, grave, bury          myStatement
 
 	mu sync.Mutex
-	// asked are the ranges that the last look-up of each class was asked for. Writers looks for locks there.
+	// asked are the ranges that the last look-up of each class did not find. Writers looks for locks there.
 	asked map[string][]outbox.Range
 }
 
@@ -189,14 +189,14 @@ func (q *myQueue) buryOne(ctx context.Context, tx sqltx.Tx, d *outbox.DeadRow) (
 	return found, err
 }
 
-// remember keeps what a look-up was asked for.
+// remember keeps what a look-up did not find.
 func (q *myQueue) remember(class string, missing []outbox.Range) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.asked[class] = append(q.asked[class][:0], missing...)
 }
 
-// remembered are the ranges that look-ups were asked for, of all classes, apart and in ascending order.
+// remembered are the ranges that look-ups did not find, of all classes, apart and in ascending order.
 func (q *myQueue) remembered() (all []outbox.Range) {
 	q.mu.Lock()
 	for _, rs := range q.asked {

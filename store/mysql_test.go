@@ -108,6 +108,10 @@ func TestMySQLStatements(t *testing.T) {
 			t.Errorf("%v: %s", ranges, got)
 		}
 	}
+	left := leftOf([]outbox.Range{{From: 1, To: 1}, {From: 3, To: 7}, {From: 9, To: 1<<63 - 1}}, []outbox.Row{{Seq: 1}, {Seq: 4}, {Seq: 5}, {Seq: 9}})
+	if got := fmt.Sprint(left); got != "[{3 3} {6 7} {10 9223372036854775807}]" {
+		t.Errorf("what is left is %s", got)
+	}
 	rows := make([]outbox.Row, 2500)
 	if n := fitting(rows, 1<<20); n != myRowsAtMost {
 		t.Errorf("%d rows in a statement", n)
