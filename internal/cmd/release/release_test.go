@@ -93,8 +93,12 @@ func TestRelease(t *testing.T) {
 		if strings.Contains(mod, "replace") || strings.Contains(mod, "v0.0.0\n") {
 			t.Errorf("%s:\n%s", tag, mod)
 		}
-		if sums := nested != "" && !strings.Contains(git(t, dir, "show", tag+":"+nested+"/go.sum"), repository+" v0.7.0 h1:"); sums {
+		requires := strings.Contains(mod, repository+" v0.7.0")
+		if sums := requires && !strings.Contains(git(t, dir, "show", tag+":"+nested+"/go.sum"), repository+" v0.7.0 h1:"); sums {
 			t.Errorf("%s has no sum of the root module", tag)
+		}
+		if !requires && nested != "" && nested != "vet" {
+			t.Errorf("%s does not require the root module", tag)
 		}
 	}
 	if after := git(t, root, "status", "--porcelain") + git(t, root, "tag"); after != before {
