@@ -66,6 +66,6 @@ var parties = []party{
 	{"codec/protobuf", []string{"google.golang.org/protobuf/"}, "split off for Protocol Buffers, and nothing else"},
 	{"postgres", []string{"github.com/jackc/"}, "split off for pgx, and nothing else"},
 	{"vet", []string{"golang.org/x/tools/go/"}, "split off for go/analysis, and nothing else"},
-	{"cmd/sixfold", []string{"github.com/spf13/cobra", "github.com/BurntSushi/toml", "github.com/jackc/", "github.com/nats-io/nats.go", "github.com/rabbitmq/", "github.com/go-sql-driver/mysql", "modernc.org/sqlite", "golang.org/x/sys/unix"}, "drivers, a parser of commands, and the width of a terminal; a server stays outside"},
+	{"cmd/sixfold", []string{"github.com/spf13/cobra", "github.com/BurntSushi/toml", "github.com/jackc/", "github.com/nats-io/nats.go", "github.com/rabbitmq/", "github.com/twmb/franz-go", "github.com/go-sql-driver/mysql", "modernc.org/sqlite", "golang.org/x/sys/unix"}, "drivers, a parser of commands, and the width of a terminal; a server stays outside"},
 	{"examples/demo", []string{"modernc.org/sqlite"}, "from a fresh clone to a report in a minute and a half"},
 }

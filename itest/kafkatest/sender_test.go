@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -107,10 +108,9 @@ func TestFirstBatchGoesAlone(t *testing.T) {
 	topic := declare(t, tr, f.topic())
 	hold := make(chan struct{})
 	first := make(chan struct{})
-	requests := 0
+	var requests atomic.Int32
 	f.fake.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
-		requests++
-		if requests > 1 {
+		if requests.Add(1) > 1 {
 			f.fake.KeepControl()
 			return nil, nil, false
 		}
@@ -141,6 +141,9 @@ func TestFirstBatchGoesAlone(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 		}
+	}
+	if n := requests.Load(); n != 1 {
+		t.Errorf("%d requests went out before the first was answered", n)
 	}
 	if log := f.log(t, topic); len(log) != 0 {
 		t.Errorf("the broker has %v", log)

@@ -116,3 +116,22 @@ func (t *Transport) manage(ctx context.Context, f func(ctx context.Context, c *k
 	}
 	return err
 }
+
+// Client makes a client of franz-go's that connects as this transport does, for what the transport does not do. Whoever makes
+// one closes it.
+func (t *Transport) Client(opts ...kgo.Opt) (*kgo.Client, error) {
+	c, err := t.client(t.dial, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("kafka: make a client: %w", err)
+	}
+	return c, nil
+}
+
+// Ping reports whether a broker answers and accepts the credentials. Errors wrap those of package bus.
+func (t *Transport) Ping(ctx context.Context) error {
+	err := t.manage(ctx, func(ctx context.Context, c *kgo.Client) error { return classify(c.Ping(ctx)) })
+	if err != nil {
+		return fmt.Errorf("kafka: ping: %w", err)
+	}
+	return nil
+}

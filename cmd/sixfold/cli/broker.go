@@ -43,7 +43,7 @@ type peeked struct {
 func brokers() map[string]func(a *app, ctx context.Context, urls string) (broker, error) {
 	return map[string]func(a *app, ctx context.Context, urls string) (broker, error){
 		"nats": (*app).openNATS, "tls": (*app).openNATS, "ws": (*app).openNATS, "wss": (*app).openNATS,
-		"amqp": (*app).openRabbitMQ, "amqps": (*app).openRabbitMQ,
+		"amqp": (*app).openRabbitMQ, "amqps": (*app).openRabbitMQ, "kafka": (*app).openKafka, "kafkas": (*app).openKafka,
 		"postgres": (*app).openSQLQueue, "postgresql": (*app).openSQLQueue, "sqlite": (*app).openSQLQueue,
 	}
 }
@@ -63,7 +63,7 @@ func (a *app) openBroker(ctx context.Context) (broker, error) {
 	}
 	open := brokers()[scheme]
 	if open == nil {
-		return nil, unknownScheme("URL of the broker", scheme, []string{"nats", "tls", "ws", "wss", "amqp", "amqps", "postgres", "sqlite"})
+		return nil, unknownScheme("URL of the broker", scheme, []string{"nats", "tls", "ws", "wss", "amqp", "amqps", "kafka", "kafkas", "postgres", "sqlite"})
 	}
 	if scheme == "postgres" || scheme == "postgresql" || scheme == "sqlite" {
 		return open(a, ctx, urls) // which is a DSN
