@@ -89,6 +89,8 @@ func TestConformance(t *testing.T) {
 		if testing.Short() {
 			t.Skip("each body is synced to the disk")
 		}
-		bustest.Run(t, cfg, harness(memory.Options{}, inFiles))
+		patient := cfg
+		patient.Patience = time.Minute // for ten thousand files
+		bustest.Run(t, patient, harness(memory.Options{}, inFiles))
 	})
 }
