@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -34,6 +36,28 @@ func TestKafka(t *testing.T) {
 	} {
 		if got := r.run(strings.Fields(step.args)...); got.code != step.code || !strings.Contains(got.all(), step.want) {
 			t.Errorf("%s: code %d, %q", step.args, got.code, got.all())
+		}
+	}
+	file := filepath.Join(t.TempDir(), "topics.toml")
+	for _, step := range []struct {
+		text, args string
+		code       int
+		want       string
+	}{
+		{"[[topic]]\nname = \"bills\"\nlanes = 3\n[[kafka.topic]]\nname = \"log\"\npartitions = 2\nconfig = { \"retention.ms\" = \"3600000\" }\n", "--dry-run", 0, "would be made"},
+		{"", "", 0, "made"},
+		{"", "--dry-run", 0, "there"},
+		{"[[topic]]\nname = \"bills\"\nlanes = 4\n", "--dry-run", 1, "1 of 2 parts differ"},
+		{"[[kafka.topic]]\nname = \"log\"\npartitions = -1\n", "", 2, "-1 partitions"},
+		{"[[topic]]\nname = \"bills\"\ndedup = \"1m\"\n", "", 2, "which Kafka has not"},
+	} {
+		if step.text != "" {
+			if err := os.WriteFile(file, []byte(step.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := r.run(append(strings.Fields("bus declare --topology "+file), strings.Fields(step.args)...)...); got.code != step.code || !strings.Contains(got.all(), step.want) {
+			t.Errorf("%q %s: code %d, %q", step.text, step.args, got.code, got.all())
 		}
 	}
 	for url, want := range map[string]string{"kafka://user:hunter2@127.0.0.1:1": "cannot be reached", "kafka://user:hunter2@kafka.example:9092": "unencrypted"} {

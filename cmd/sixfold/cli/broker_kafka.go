@@ -92,22 +92,16 @@ func (b *kafkaBroker) find(ctx context.Context, topic string) (text string, err 
 }
 
 func (b *kafkaBroker) declare(ctx context.Context, t topic) error {
-	if t.Lanes != 0 || t.Dedup != 0 {
-		return usage("topic "+quote(t.Name)+" has lanes or dedup, which Kafka has not", "leave them out")
+	if t.Dedup != 0 {
+		return usage("topic "+quote(t.Name)+" has dedup, which Kafka has not", "leave it out")
 	}
-	maker, err := kafka.New(b.url, &kafka.Options{Replication: t.Replicas})
+	maker, err := kafka.New(b.url, &kafka.Options{Partitions: t.Lanes, Replication: t.Replicas})
 	if err != nil {
 		return err
 	}
 	defer maker.Close(context.WithoutCancel(ctx))
 	return maker.Declare(ctx, t.Name)
 }
-
-// compare implements broker: groups need nothing before their first members come.
-func (b *kafkaBroker) compare(context.Context, *topology) ([]bus.Part, error) { return nil, nil }
-
-// complete implements broker.
-func (b *kafkaBroker) complete(context.Context, *topology) error { return nil }
 
 func (b *kafkaBroker) peekCost() string {
 	return "Kafka: nothing was changed, no group's position moved. What was read and is still kept is shown too."

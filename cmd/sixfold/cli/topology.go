@@ -19,6 +19,7 @@ type topology struct {
 	// What only one kind of broker has. A file may have several; the others are checked and left alone.
 	RabbitMQ rabbitTopology `toml:"rabbitmq"`
 	NATS     natsTopology   `toml:"nats"`
+	Kafka    kafkaTopology  `toml:"kafka"`
 }
 
 // section is the part of a topology for one kind of broker.
@@ -27,7 +28,7 @@ type section interface {
 	check(topics []topic) error
 }
 
-func (t *topology) sections() []section { return []section{&t.RabbitMQ, &t.NATS} }
+func (t *topology) sections() []section { return []section{&t.RabbitMQ, &t.NATS, &t.Kafka} }
 
 // groups are those of the file's topics, as the driver has them.
 func (t *topology) groups() (subs []bus.Subscription) {
