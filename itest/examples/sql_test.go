@@ -186,7 +186,7 @@ func TestPrintMigrations(t *testing.T) {
 	}
 	for _, m := range st.Migrations().All() {
 		fmt.Fprintf(t.Output(), "-- %04d_%s\n%s", m.Version, m.Name, m.Up)
-		if !strings.Contains(m.Up, `CREATE TABLE "messaging"."outbox"`) {
+		if !strings.Contains(m.Up, `CREATE TABLE "messaging".`) || strings.Contains(m.Up, "CREATE TABLE {{") {
 			t.Error("the names are not filled in")
 		}
 	}
