@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"time"
 
-	"github.com/sixfold-go/sixfold/bus"
 	"github.com/sixfold-go/sixfold/sqltx"
 )
 
@@ -36,16 +35,11 @@ const (
 	purgeBlobs = 20 // in one statement: their parts are large
 )
 
-// Blobs of the store. Always the same one. On MySQL and MariaDB there are none yet: its methods answer an error that says so.
+// Blobs of the store. Always the same one.
 func (s *Store) Blobs() *Blobs { return &s.blobs }
-
-var errNoBlobs = fmt.Errorf("store: blobs: %w: MySQL and MariaDB keep none yet; use claimcheck.NewDir or a store of your own", bus.ErrRefused)
 
 // Put stores data under name. What is there already is only made young again, without sending it.
 func (b *Blobs) Put(ctx context.Context, name string, data []byte) error {
-	if b.d == nil {
-		return errNoBlobs
-	}
 	return failed("store a blob", b.db.InTx(ctx, func(tx sqltx.Tx) error {
 		if there, err := b.d.touch(ctx, tx, name); err != nil || there {
 			return err
@@ -62,9 +56,6 @@ func (b *Blobs) Put(ctx context.Context, name string, data []byte) error {
 
 // Get answers the blob, or its first max bytes if it is longer. Where there is none the error wraps fs.ErrNotExist.
 func (b *Blobs) Get(ctx context.Context, name string, max int) ([]byte, error) {
-	if b.d == nil {
-		return nil, errNoBlobs
-	}
 	var data []byte
 	there := false
 	err := b.d.read(ctx, name, max/blobChunk+1, func(part []byte) {
@@ -82,9 +73,6 @@ func (b *Blobs) Get(ctx context.Context, name string, max int) ([]byte, error) {
 
 // Purge removes blobs that were put longer than age ago, a few at a time, and answers how many.
 func (b *Blobs) Purge(ctx context.Context, age time.Duration) (removed int, err error) {
-	if b.d == nil {
-		return 0, errNoBlobs
-	}
 	for {
 		n, err := b.d.purge(ctx, age, purgeBlobs)
 		if removed += n; err != nil {

@@ -20,6 +20,7 @@ type Broker struct {
 	leases  outbox.Leases
 	passing func(error) bool
 	bell    *outbox.Bell
+	maxBody int
 }
 
 // kinds of groups, as the tables have them.
@@ -44,13 +45,13 @@ type brokerTables interface {
 	Check(ctx context.Context) (warnings []string, err error)
 }
 
-// Broker of the store. Always the same one. Nil where the dialect has none.
+// Broker of the store. Always the same one.
 func (s *Store) Broker() *Broker { return s.broker }
 
 // Err says that there is no broker, for constructors that take one.
 func (b *Broker) Err() error {
 	if b == nil {
-		return errors.New("store: this kind of database cannot be the broker; use PostgreSQL or SQLite")
+		return errors.New("store: the broker is nil; pass what Store.Broker answers")
 	}
 	return nil
 }
@@ -60,13 +61,17 @@ func newBroker(s *Store, t brokerTables) *Broker {
 	return &Broker{tables: t, leases: s.outbox.leases, passing: s.inbox.Passing, bell: s.outbox.Bell(outbox.ToLocal)}
 }
 
+// MaxBody is how many bytes body and headers of a message may have together, where the database takes less than others do;
+// 0: nothing special.
+func (b *Broker) MaxBody() int { return b.maxBody }
+
 // marked marks errors as the contract of bus has them: what passes is an outage, and what the database does not let this
 // role do is refused.
 func (b *Broker) marked(err error) error {
 	switch state := sqlState(err); {
 	case err == nil:
 		return nil
-	case state == "42501", state == "0A000", strings.HasPrefix(state, "28"), errors.Is(err, ErrSchema):
+	case state == "42501", state == "0A000", strings.HasPrefix(state, "28"), myForbidden(err), errors.Is(err, ErrSchema):
 		return fmt.Errorf("%w: %w", bus.ErrRefused, err)
 	case b.passing(err):
 		return fmt.Errorf("%w: %w", bus.ErrUnavailable, err)

@@ -12,7 +12,7 @@ import (
 
 // mysql runs the checks that only MySQL and MariaDB have.
 func (e *examination) mysql(ctx context.Context, k *myKeeper) {
-	e.each("sequence", Problem, errors.Join(k.sequence(ctx, outbox.ToBroker), k.sequence(ctx, outbox.ToLocal)), "numbers never come again")
+	e.each("sequence", Problem, errors.Join(k.sequence(ctx, outbox.ToBroker.String()), k.sequence(ctx, outbox.ToLocal.String())), "numbers never come again")
 	e.each("gate", Problem, k.gate(ctx), "every writer can be seen")
 	vars, err := k.variables(ctx)
 	if err != nil {

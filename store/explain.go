@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
 	"slices"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/deadletter"
 	"github.com/sixfold-go/sixfold/explain"
+	"github.com/sixfold-go/sixfold/inbox"
 	"github.com/sixfold-go/sixfold/outbox"
 	"github.com/sixfold-go/sixfold/sqltx"
 )
@@ -209,10 +209,10 @@ func (x *Explain) Handled(ctx context.Context, id string, sources []string) (lis
 			return err
 		}
 		for _, source := range tried {
-			sum := sha256.Sum256([]byte(source + "\x00" + id))
-			for _, consumer := range consumers {
+			for _, at := range places(consumers, source, id) {
+				consumer := at.consumer
 				q := d.sql()
-				err := q.each(ctx, tx, "SELECT state, attempts, "+q.micros("at")+", "+q.now(0)+" FROM {{inbox}} WHERE consumer = "+q.arg(consumer)+" AND message = "+q.arg(sum[:16]), func(r sqltx.Rows) error {
+				err := q.each(ctx, tx, "SELECT state, attempts, "+q.micros("at")+", "+q.now(0)+" FROM {{inbox}} WHERE consumer = "+q.arg(consumer)+" AND message = "+q.arg(at.message[:]), func(r sqltx.Rows) error {
 					var state int
 					var at, now int64
 					rec := explain.Record{Consumer: consumer, Source: source}
@@ -230,6 +230,25 @@ func (x *Explain) Handled(ctx context.Context, id string, sources []string) (lis
 		return nil
 	})
 	return list, tried, failed("look into the inbox", err)
+}
+
+// place is where an inbox may have a record.
+type place struct {
+	consumer string
+	message  [16]byte
+}
+
+// places are those of a message of that source, or signed by a key of an owner of that name.
+func places(consumers []string, source, id string) (all []place) {
+	claimed, verified := sixfold.Envelope{Source: source, ID: id}, sixfold.Envelope{ID: id}
+	verified.SetIssuer(source)
+	for _, consumer := range consumers {
+		all = append(all, place{consumer, inbox.RecordOf(&claimed).Message})
+		if source != "" {
+			all = append(all, place{consumer, inbox.RecordOf(&verified).Message})
+		}
+	}
+	return all
 }
 
 // sources adds those of the newest rows, and none, to sources.

@@ -57,6 +57,13 @@ var tableGrants = []grant{
 	{application, "node", "SELECT, INSERT, UPDATE, DELETE"},
 	{application, "lease", "SELECT, INSERT, UPDATE"},
 	{application, "blob", "SELECT, INSERT, UPDATE, DELETE"},
+	{application, "delayed", "SELECT, INSERT, UPDATE, DELETE"},
+	{application, "promoted", "SELECT, INSERT, DELETE"},
+	{application, "schedule", "SELECT, INSERT, UPDATE, DELETE"},
+	{application, "tick", "SELECT, INSERT, UPDATE, DELETE"},
+	{application, "saga", "SELECT, INSERT, UPDATE, DELETE"},
+	{application, "saga_step", "SELECT, INSERT, DELETE"},
+	{application, "answer", "SELECT, INSERT, UPDATE, DELETE"},
 
 	{relaying, "schema_version", "SELECT"},
 	{relaying, "outbox", "SELECT, DELETE"},
@@ -78,10 +85,15 @@ var tableGrants = []grant{
 	{reading, "audit", "SELECT"},
 	{reading, "lease", "SELECT"},
 	{reading, "node", "SELECT"},
+	{reading, "delayed", "SELECT"},
+	{reading, "schedule", "SELECT"},
+	{reading, "tick", "SELECT"},
+	{reading, "saga", "SELECT"},
+	{reading, "saga_step", "SELECT"},
 
 	{operating, "schema_version", "SELECT"},
 	{operating, "outbox", "SELECT, INSERT"},
-	{operating, "local", "SELECT"},
+	{operating, "local", "SELECT, INSERT"},
 	{operating, "inbox", "SELECT, UPDATE"},
 	{operating, "delivered", "SELECT"},
 	{operating, "parked", "SELECT, UPDATE, DELETE"},
@@ -90,12 +102,20 @@ var tableGrants = []grant{
 	{operating, "audit", "SELECT, INSERT"},
 	{operating, "lease", "SELECT"},
 	{operating, "node", "SELECT"},
+	{operating, "delayed", "SELECT, UPDATE, DELETE"},
+	{operating, "promoted", "SELECT"},
+	{operating, "schedule", "SELECT, INSERT, UPDATE"},
+	{operating, "tick", "SELECT, INSERT"},
+	{operating, "saga", "SELECT, UPDATE"},
+	{operating, "saga_step", "SELECT, INSERT"},
 
 	{brokering, "schema_version", "SELECT"},
 	{brokering, "queue", "SELECT, INSERT, UPDATE, DELETE"},
 	{brokering, "queue_group", "SELECT, INSERT, UPDATE, DELETE"},
 	{brokering, "node", "SELECT, INSERT, UPDATE, DELETE"},
 	{brokering, "lease", "SELECT, INSERT, UPDATE, DELETE"},
+	{brokering, "request", "SELECT, INSERT, DELETE"},
+	{brokering, "request_place", "SELECT, INSERT, UPDATE, DELETE"},
 }
 
 // functionGrants are the functions that each duty runs. Their names are unique, so they need no types.
@@ -106,6 +126,19 @@ var functionGrants = []grant{
 	{application, "local_claim", "EXECUTE"},
 	{application, "local_count_suspects", "EXECUTE"},
 	{application, "lease_take", "EXECUTE"},
+	{application, "delayed_promote", "EXECUTE"},
+	{application, "delayed_cancel", "EXECUTE"},
+	{application, "delayed_move", "EXECUTE"},
+	{application, "schedule_next", "EXECUTE"},
+	{application, "schedule_find", "EXECUTE"},
+	{application, "schedule_due", "EXECUTE"},
+	{application, "schedule_unhandled", "EXECUTE"},
+	{application, "schedule_save", "EXECUTE"},
+	{application, "tick_enter", "EXECUTE"},
+	{application, "tick_list", "EXECUTE"},
+	{application, "tick_purge", "EXECUTE"},
+	{application, "saga_load", "EXECUTE"},
+	{application, "saga_save", "EXECUTE"},
 	{application, "inbox_record", "EXECUTE"},
 	{application, "park", "EXECUTE"},
 	{application, "parked_claim", "EXECUTE"},
@@ -118,11 +151,21 @@ var functionGrants = []grant{
 	{application, "publish", "EXECUTE"},
 	{application, "publish_local", "EXECUTE"},
 
+	{operating, "saga_load", "EXECUTE"},
+	{operating, "saga_save", "EXECUTE"},
+
 	{relaying, "outbox_read", "EXECUTE"},
 	{relaying, "outbox_look_up", "EXECUTE"},
 	{relaying, "outbox_settle", "EXECUTE"},
 	{relaying, "outbox_bury", "EXECUTE"},
 	{relaying, "lease_take", "EXECUTE"},
+
+	{reading, "tick_list", "EXECUTE"},
+
+	{operating, "delayed_cancel", "EXECUTE"},
+	{operating, "delayed_move", "EXECUTE"},
+	{operating, "schedule_find", "EXECUTE"},
+	{operating, "tick_list", "EXECUTE"},
 
 	{brokering, "queue_lock", "EXECUTE"},
 	{brokering, "queue_send", "EXECUTE"},
@@ -136,12 +179,16 @@ var functionGrants = []grant{
 	{brokering, "lease_take", "EXECUTE"},
 }
 
-// RoleScript is SQL that makes the roles where they are missing, and the schema, which the migrator owns. It is for who may
-// do that, once, before the first migration. PostgreSQL only.
+// RoleScript is SQL that makes the roles where they are missing, and the schema, which the migrator owns (on MySQL, where
+// nobody owns anything, it may do there what migrations do). It is for who may do that, once, before the first migration.
+// SQLite has no roles.
 func (s *Store) RoleScript(r Roles) (string, error) {
 	names, err := s.roles(r)
 	if err != nil {
 		return "", err
+	}
+	if _, ok := s.dialect.(mysql); ok {
+		return s.myRoleScript(names), nil
 	}
 	var b strings.Builder
 	b.WriteString("-- Roles of Sixfold, and the schema. For a superuser, before the first migration.\nBEGIN;\nDO $sixfold$\nBEGIN\n")
@@ -154,12 +201,15 @@ func (s *Store) RoleScript(r Roles) (string, error) {
 }
 
 // GrantScript is SQL that gives the roles exactly what they need on the tables and functions, and takes from everybody the
-// right to run the functions, which PostgreSQL gives by default. It is for the owner of the tables, after each migration;
-// running it again changes nothing. PostgreSQL only.
+// right to run the functions, which PostgreSQL gives by default. It is for the owner of the tables (on MySQL, who may grant), after
+// each migration; running it again changes nothing. SQLite has no roles.
 func (s *Store) GrantScript(r Roles) (string, error) {
 	names, err := s.roles(r)
 	if err != nil {
 		return "", err
+	}
+	if _, ok := s.dialect.(mysql); ok {
+		return s.myGrantScript(names), nil
 	}
 	schema := quoteIdentifier(s.names.schema)
 	var b strings.Builder
@@ -186,9 +236,7 @@ func (s *Store) GrantScript(r Roles) (string, error) {
 // roles answers the name for each duty.
 func (s *Store) roles(r Roles) (names [6]string, err error) {
 	switch s.dialect.(type) {
-	case postgres:
-	case mysql:
-		return names, errors.New("store: grants: there is no script for MySQL; grant a service SELECT, INSERT, UPDATE and DELETE on the tables, and who migrates CREATE, ALTER, DROP and INDEX as well")
+	case postgres, mysql:
 	default:
 		return names, errors.New("store: grants: SQLite has no roles; protect the file with the rights of the file system")
 	}

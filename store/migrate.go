@@ -188,18 +188,20 @@ func (m *Migrations) locked(ctx context.Context, fn func(sqltx.Tx) error) error 
 		return err
 	}
 	return m.s.db.InTx(ctx, func(tx sqltx.Tx) error {
+		step, ok := m.s.dialect.(stepwise)
+		if ok { // also where lock fails after it has locked
+			defer func() {
+				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+				defer cancel()
+				step.unlock(ctx, tx, m.s.names)
+			}()
+		}
 		if err := m.s.dialect.lock(ctx, tx, m.s.names); err != nil {
 			return failed("lock the schema for migrating", err)
 		}
-		step, ok := m.s.dialect.(stepwise)
 		if !ok {
 			return fn(tx)
 		}
-		defer func() {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-			defer cancel()
-			step.unlock(ctx, tx, m.s.names)
-		}()
 		if err := m.takeBackHalf(ctx, tx, step); err != nil {
 			return err
 		}

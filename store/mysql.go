@@ -23,13 +23,23 @@ func MySQL(db sqltx.Runner, opts *Options) (*Store, error) {
 		return nil, err
 	}
 	m := &my{db: s.db, names: s.names, keep: s.keep}
-	s.outbox.writer = newMyWriter(m)
+	w := newMyWriter(m)
+	w.later = &s.schedule.delayed
+	s.outbox.writer = w
 	for _, t := range []outbox.Table{outbox.ToBroker, outbox.ToLocal} {
 		s.outbox.queues[t] = newMyQueue(m, t)
 	}
 	s.outbox.leases = newMyLeases(m)
 	s.outbox.keeper = newMyKeeper(m, s)
 	s.inbox.Store = newMyInbox(m)
+	s.broker = newBroker(s, newMyBroker(m, s))
+	s.broker.maxBody = myMaxBody
+	s.blobs = Blobs{s.db, newMyBlobs(m)}
+	later := newMySchedule(m, w)
+	s.schedule = newSchedule(s, later)
+	s.sagas = newSagas(s, &sagaSQL{scheduleSQL: later, peek: true})
+	s.requests = newRequests(s, later)
+	s.answers = newAnswers(s, later)
 	return s, nil
 }
 

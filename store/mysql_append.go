@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/sixfold-go/sixfold"
@@ -46,8 +45,8 @@ type myWriter struct {
 	enter, claims string
 	mark          myStatement
 	marked        myStatement
-	packet        myStatement
-	packetSize    atomic.Int64 // asked once; 0: not yet
+	limits        myLimit
+	later         *delayedTable
 }
 
 const myRow = "?, ?, ?, ?, ?, ?, ?)"
@@ -58,7 +57,7 @@ func newMyWriter(m *my) *myWriter {
 		mark:  m.statement("INSERT INTO {{published}} (claim, id, until, stamp) VALUES (?1, '', " + myNow + " + ?2, 0)"),
 		// Of a transaction that is still open, the row is locked.
 		marked: m.statement("SELECT 1 FROM {{published}} WHERE claim = ?1 FOR UPDATE NOWAIT"),
-		packet: m.statement("SELECT @@max_allowed_packet"),
+		limits: newMyLimit(m),
 	}
 	w.enter = myQuoted(m.names.fill(w.enter))
 	w.claims = myQuoted(m.names.fill("SELECT claim FROM {{published}} WHERE stamp = ? AND claim IN ("))
@@ -73,7 +72,7 @@ func (w *myWriter) Append(ctx context.Context, tx sqltx.Tx, t outbox.Table, rows
 	if len(rows) == 0 {
 		return nil, "", nil
 	}
-	limit, err := w.limit(ctx, tx, rows)
+	limit, err := w.limits.of(ctx, totalSize(rows), tx.Each)
 	if err != nil {
 		return nil, "", failed("append to "+t.String(), err)
 	}
@@ -112,23 +111,6 @@ func fitting(rows []outbox.Row, limit int) int {
 		}
 	}
 	return len(rows)
-}
-
-// limit is how many bytes of rows a statement may have. Small ones are written without asking.
-func (w *myWriter) limit(ctx context.Context, tx sqltx.Tx, rows []outbox.Row) (int, error) {
-	const always = 256 << 10 // the server's variable cannot be set much lower, and nobody has it lower than a megabyte
-	if totalSize(rows) <= always {
-		return always, nil
-	}
-	size := w.packetSize.Load()
-	if size == 0 {
-		if err := w.packet.each(ctx, tx, func(r sqltx.Rows) error { return r.Scan(&size) }); err != nil {
-			return 0, err
-		}
-		w.packetSize.Store(size)
-	}
-	// Libraries that write parameters into the text double what they have to escape.
-	return int(min(size/2, maxRow)) - 64<<10, nil
 }
 
 func (w *myWriter) insert(t outbox.Table, rows int) string {

@@ -71,6 +71,15 @@ func myDefinite(err error) bool {
 	return false
 }
 
+// myForbidden reports whether the server does not let this user do it, or does not let it in.
+func myForbidden(err error) bool {
+	switch mysqlCode(err) {
+	case 1044, 1045, 1142, 1143, 1227, 1370, 1698:
+		return true
+	}
+	return false
+}
+
 // myBusy reports whether NOWAIT found a lock.
 func myBusy(err error) bool {
 	code := mysqlCode(err)

@@ -115,15 +115,19 @@ func (l *myLeases) Take(ctx context.Context, class, node string, n int, t outbox
 
 func (l *myLeases) takeIn(ctx context.Context, tx sqltx.Tx, class, node string, n int, t outbox.Table, countSuspects bool) ([]outbox.Lease, error) {
 	// Nobody removes this node before this transaction ends.
-	if alive, err := l.alive.found(ctx, tx, class, node); err != nil || !alive {
-		return nil, errors.Join(err, outbox.ErrFenced)
+	if alive, err := l.alive.found(ctx, tx, class, node); err != nil {
+		return nil, err
+	} else if !alive {
+		return nil, outbox.ErrFenced
 	}
 	if err := l.removeDead(ctx, tx, class, node); err != nil {
 		return nil, err
 	}
 	local := boolInt(t == outbox.ToLocal)
-	if other, err := l.other.found(ctx, tx, class, local); err != nil || other {
-		return nil, errors.Join(err, errOtherTable)
+	if other, err := l.other.found(ctx, tx, class, local); err != nil {
+		return nil, err
+	} else if other {
+		return nil, errOtherTable
 	}
 	taken, err := l.unowned(ctx, tx, class, n)
 	if err != nil || len(taken) == 0 {
@@ -133,7 +137,7 @@ func (l *myLeases) takeIn(ctx context.Context, tx sqltx.Tx, class, node string, 
 		return nil, err
 	}
 	if countSuspects {
-		err = l.raise(ctx, tx, class, t, taken)
+		err = raise(ctx, tx, l.suspects[t], l.countSuspects[t], class, taken)
 	}
 	return taken, err
 }
@@ -202,8 +206,8 @@ func partitionsOf(leases []outbox.Lease) string {
 	return string(b)
 }
 
-// raise counts an attempt for the rows that dead owners may have begun.
-func (l *myLeases) raise(ctx context.Context, tx sqltx.Tx, class string, t outbox.Table, taken []outbox.Lease) error {
+// raise counts an attempt for the rows of a class that dead owners may have begun.
+func raise(ctx context.Context, tx sqltx.Tx, suspects, count myStatement, class any, taken []outbox.Lease) error {
 	var suspect [outbox.Partitions]int64
 	for _, one := range taken {
 		suspect[one.Partition] = one.Suspect
@@ -213,7 +217,7 @@ func (l *myLeases) raise(ctx context.Context, tx sqltx.Tx, class string, t outbo
 		return nil
 	}
 	var seqs []int64
-	err := l.suspects[t].each(ctx, tx, func(r sqltx.Rows) error {
+	err := suspects.each(ctx, tx, func(r sqltx.Rows) error {
 		var seq int64
 		var partition int16
 		err := r.Scan(&seq, &partition)
@@ -223,7 +227,7 @@ func (l *myLeases) raise(ctx context.Context, tx sqltx.Tx, class string, t outbo
 		return err
 	}, highest, class, partitionsOf(taken))
 	if err == nil && len(seqs) > 0 {
-		_, err = l.countSuspects[t].exec(ctx, tx, jsonInts(seqs))
+		_, err = count.exec(ctx, tx, jsonInts(seqs), class)
 	}
 	return err
 }

@@ -52,7 +52,12 @@ func (p *myParking) Take(ctx context.Context, tx sqltx.Tx, ns []inbox.Ticket) ([
 
 // Fail implements inbox.Parking. It waits for other transactions that change the line.
 func (p *myParking) Fail(ctx context.Context, f inbox.Failed) error {
-	return failed("put down a failed attempt", p.db.InTx(ctx, func(tx sqltx.Tx) error { return p.fail(ctx, tx, &f) }))
+	return failed("put down a failed attempt", p.db.InTx(ctx, func(tx sqltx.Tx) error {
+		if err := p.fail(ctx, tx, &f); err != nil || f.Also == nil {
+			return err
+		}
+		return f.Also(ctx, tx)
+	}))
 }
 
 func (p *myParking) fail(ctx context.Context, tx sqltx.Tx, f *inbox.Failed) error {

@@ -25,6 +25,7 @@ type myQueue struct {
 	free                             myStatement
 	probe                            string
 	settle, lock, look, move, remove myStatement
+	there                            myStatement // look without the lines, which who relays may not see
 	node, hold, grave, bury          myStatement
 
 	mu sync.Mutex
@@ -51,6 +52,7 @@ func newMyQueue(m *my, t outbox.Table) *myQueue {
 		lock:   m.statement("SELECT o.seq " + rows + " ORDER BY o.seq FOR UPDATE"),
 		look: m.statement("SELECT o.seq, EXISTS (SELECT 1 FROM {{line}} l WHERE l.consumer = o.class AND l.key = o.key) " + rows +
 			" WHERE EXISTS (SELECT 1 FROM {{node}} n WHERE n.id = ?2) ORDER BY o.seq"),
+		there: m.statement("SELECT o.seq, 0 " + rows + " WHERE EXISTS (SELECT 1 FROM {{node}} n WHERE n.id = ?2) ORDER BY o.seq"),
 		move: m.statement("INSERT INTO {{delivered}} (local, seq, partition, attempts, id, class, topic, key, attrs, body, created_at) " +
 			"SELECT ?2, o.seq, o.partition, o.attempts, o.id, o.class, o.topic, o.key, o.attrs, o.body, o.created_at " + rows + " ORDER BY o.seq"),
 		remove: m.statement("DELETE o " + rows),
@@ -91,7 +93,7 @@ func (q *myQueue) Settle(ctx context.Context, node string, seqs []int64) (n int,
 		return int(deleted), failed("settle "+q.name, err)
 	}
 	err = q.db.InTx(ctx, func(tx sqltx.Tx) error {
-		there, _, err := q.Claim(ctx, tx, node, seqs)
+		there, _, err := q.claim(ctx, tx, node, seqs, q.there)
 		n = len(there)
 		return err
 	})
@@ -104,11 +106,15 @@ func (q *myQueue) Settle(ctx context.Context, node string, seqs []int64) (n int,
 // Claim implements outbox.Queue. The rows are locked first: who holds one, and parks a message of its key, has ended when
 // the next statement looks for lines. The node row is looked at, not locked, or a long handler would stop its heartbeat.
 func (q *myQueue) Claim(ctx context.Context, tx sqltx.Tx, node string, seqs []int64) (there, behind []int64, err error) {
+	return q.claim(ctx, tx, node, seqs, q.look)
+}
+
+func (q *myQueue) claim(ctx context.Context, tx sqltx.Tx, node string, seqs []int64, look myStatement) (there, behind []int64, err error) {
 	list := jsonInts(seqs)
 	there = make([]int64, 0, len(seqs))
 	err = q.lock.each(ctx, tx, scanInts(new([]int64)), list)
 	if err == nil {
-		err = q.look.each(ctx, tx, scanClaimed(&there, &behind), list, node)
+		err = look.each(ctx, tx, scanClaimed(&there, &behind), list, node)
 	}
 	if err == nil && len(there) == 0 {
 		alive, err := q.node.found(ctx, tx, node)

@@ -95,6 +95,9 @@ func TestMigrationsAreWellFormed(t *testing.T) {
 				t.Errorf("%s %d: a script does not end with its entry in the version table", dir, m.Version)
 			}
 			for _, s := range append(ups, downs...) {
+				if dir == "mysql" && strings.HasPrefix(s, "DROP ") && !strings.HasPrefix(s, "DROP TABLE IF EXISTS ") {
+					t.Errorf("%s %d: %q fails where the way up was ended half way; write IF EXISTS", dir, m.Version, s)
+				}
 				if !strings.HasPrefix(s, "CREATE ") && !strings.HasPrefix(s, "DROP ") && !strings.HasPrefix(s, "INSERT ") && !strings.HasPrefix(s, "DELETE ") && !strings.HasSuffix(s, "SET STORAGE EXTERNAL") {
 					t.Errorf("%s %d: a statement begins %q", dir, m.Version, s[:min(40, len(s))])
 				}

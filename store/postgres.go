@@ -21,6 +21,11 @@ func Postgres(db sqltx.Runner, opts *Options) (*Store, error) {
 	s.inbox.Store = newPgInbox(s)
 	s.broker = newBroker(s, newPgBroker(s))
 	s.blobs = Blobs{s.db, newPgBlobs(s)}
+	later := newPgSchedule(s)
+	s.schedule = newSchedule(s, later)
+	s.sagas = newSagas(s, newPgSaga(later))
+	s.requests = newRequests(s, later)
+	s.answers = newAnswers(s, later)
 	return s, nil
 }
 

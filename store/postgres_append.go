@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/sixfold-go/sixfold/outbox"
 	"github.com/sixfold-go/sixfold/sqltx"
@@ -25,6 +26,8 @@ type pgWriter struct {
 	db      sqltx.Runner
 	tables  [2]pgAppends
 	outcome string
+	args    *sync.Pool // of *[appendArgs]any: no library keeps the arguments of a statement that has ended
+	later   *delayedTable
 }
 
 // pgAppends are the statements that insert into one table.
@@ -38,7 +41,7 @@ type pgAppends struct {
 }
 
 func newPgWriter(s *Store) *pgWriter {
-	w := &pgWriter{db: s.db, outcome: "SELECT coalesce(pg_catalog.pg_xact_status($1::text::xid8), ''), " +
+	w := &pgWriter{db: s.db, later: &s.schedule.delayed, args: &sync.Pool{New: func() any { return new([appendArgs]any) }}, outcome: "SELECT coalesce(pg_catalog.pg_xact_status($1::text::xid8), ''), " +
 		pgRun + " = $2::text AND NOT pg_catalog.pg_is_in_recovery()"}
 	for _, t := range []outbox.Table{outbox.ToBroker, outbox.ToLocal} {
 		w.tables[t] = pgAppendsFor(s.names, t)
@@ -134,7 +137,17 @@ func (w *pgWriter) Append(ctx context.Context, tx sqltx.Tx, t outbox.Table, rows
 
 // insert writes rows without claims.
 func (w *pgWriter) insert(ctx context.Context, tx sqltx.Tx, t outbox.Table, rows []outbox.Row, wantXact bool) (xact string, err error) {
-	s := w.statement(t, rows, wantXact)
+	var s sqltx.Statement
+	if len(rows) == 1 && !wantXact { // the usual publish
+		room := w.args.Get().(*[appendArgs]any)
+		defer func() {
+			clear(room[:])
+			w.args.Put(room)
+		}()
+		s = sqltx.Statement{SQL: w.tables[t].values[1], Args: valuesOf(room[:0], &rows[0])}
+	} else {
+		s = w.statement(t, rows, wantXact)
+	}
 	if !wantXact {
 		_, err = tx.Exec(ctx, s.SQL, s.Args...)
 	} else {

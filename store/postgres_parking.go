@@ -163,8 +163,19 @@ func (p *pgParking) Take(ctx context.Context, tx sqltx.Tx, ns []inbox.Ticket) ([
 // Fail implements inbox.Parking. It waits for other transactions that change the line.
 func (p *pgParking) Fail(ctx context.Context, f inbox.Failed) error {
 	ours := false
-	err := p.db.EachRow(ctx, p.fail, []any{f.Line, f.Token, f.N, f.Attempts, micros(f.Delay), f.Dead, f.Loose, plain(f.Reason), plain(f.Error), plain(f.Node)},
-		func(rows sqltx.Rows) error { return rows.Scan(&ours) })
+	args := []any{f.Line, f.Token, f.N, f.Attempts, micros(f.Delay), f.Dead, f.Loose, plain(f.Reason), plain(f.Error), plain(f.Node)}
+	scan := func(rows sqltx.Rows) error { return rows.Scan(&ours) }
+	var err error
+	if f.Also == nil {
+		err = p.db.EachRow(ctx, p.fail, args, scan)
+	} else {
+		err = p.db.InTx(ctx, func(tx sqltx.Tx) error {
+			if err := tx.Each(ctx, p.fail, args, scan); err != nil || !ours {
+				return err
+			}
+			return f.Also(ctx, tx)
+		})
+	}
 	switch {
 	case err != nil:
 		return failed("put down a failed attempt", err)

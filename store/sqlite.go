@@ -29,7 +29,9 @@ func SQLite(db sqltx.Runner, opts *Options) (*Store, error) {
 	if opts != nil && opts.Clock != nil {
 		l.clock = opts.Clock
 	}
-	s.outbox.writer = newLiteWriter(l)
+	w := newLiteWriter(l)
+	w.later = &s.schedule.delayed
+	s.outbox.writer = w
 	for _, t := range []outbox.Table{outbox.ToBroker, outbox.ToLocal} {
 		s.outbox.queues[t] = newLiteQueue(l, t)
 	}
@@ -38,6 +40,11 @@ func SQLite(db sqltx.Runner, opts *Options) (*Store, error) {
 	s.inbox.Store = newLiteInbox(l)
 	s.broker = newBroker(s, newLiteBroker(l, s))
 	s.blobs = Blobs{s.db, newLiteBlobs(l)}
+	later := newLiteSchedule(l)
+	s.schedule = newSchedule(s, later)
+	s.sagas = newSagas(s, &sagaSQL{scheduleSQL: later})
+	s.requests = newRequests(s, later)
+	s.answers = newAnswers(s, later)
 	return s, nil
 }
 

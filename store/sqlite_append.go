@@ -23,6 +23,7 @@ type liteWriter struct {
 	insert [2]string
 	sized  [2][len(liteSizes)]string
 	claim  string
+	later  *delayedTable
 }
 
 func newLiteWriter(l *lite) *liteWriter {

@@ -97,12 +97,16 @@ func (l *liteLeases) takeIn(ctx context.Context, tx sqltx.Tx, class, node string
 	if err := l.bury(ctx, tx, class, node); err != nil {
 		return nil, err
 	}
-	if alive, err := exists(ctx, tx, l.alive, class, node); err != nil || !alive {
-		return nil, errors.Join(err, outbox.ErrFenced)
+	if alive, err := exists(ctx, tx, l.alive, class, node); err != nil {
+		return nil, err
+	} else if !alive {
+		return nil, outbox.ErrFenced
 	}
 	local := boolInt(t == outbox.ToLocal)
-	if other, err := exists(ctx, tx, l.other, class, local); err != nil || other {
-		return nil, errors.Join(err, errOtherTable)
+	if other, err := exists(ctx, tx, l.other, class, local); err != nil {
+		return nil, err
+	} else if other {
+		return nil, errOtherTable
 	}
 	err = tx.Each(ctx, l.suspectsOf, []any{class, n}, func(r sqltx.Rows) error {
 		var one outbox.Lease

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/sixfold-go/sixfold"
@@ -111,8 +110,10 @@ func (q *liteQueue) Bury(ctx context.Context, node string, dead []outbox.DeadRow
 		return 0, errNotBuried
 	}
 	err = q.db.InTx(ctx, func(tx sqltx.Tx) error {
-		if alive, err := exists(ctx, tx, q.node, node); err != nil || !alive {
-			return errors.Join(err, outbox.ErrFenced)
+		if alive, err := exists(ctx, tx, q.node, node); err != nil {
+			return failed("bury rows of "+q.name, err)
+		} else if !alive {
+			return outbox.ErrFenced
 		}
 		for i := range dead {
 			found, err := q.buryOne(ctx, tx, &dead[i])

@@ -39,6 +39,10 @@ type Store struct {
 	inbox      Inbox
 	broker     *Broker
 	blobs      Blobs
+	schedule   Schedule
+	sagas      Sagas
+	requests   Requests
+	answers    Answers
 }
 
 // dialect is how a kind of database is migrated.
@@ -61,7 +65,7 @@ type Outbox struct {
 	queues [2]outbox.Queue
 	leases outbox.Leases
 	keeper outbox.Keeper
-	bells  [2]outbox.Bell
+	bells  [3]outbox.Bell
 }
 
 // Inbox is the inbox of a Store; it implements inbox.Store.

@@ -44,7 +44,7 @@ func (w writer) Append(ctx context.Context, t sqltx.Tx, to outbox.Table, rows []
 	err = tx.do(ctx, what, func() error {
 		refused, err = tx.append(ctx, to, rows)
 		if wantXact && err == nil {
-			tx.asked, xact = true, xactPrefix+strconv.FormatUint(tx.id, 10)
+			xact = tx.ask()
 		}
 		return err
 	})
@@ -52,6 +52,12 @@ func (w writer) Append(ctx context.Context, t sqltx.Tx, to outbox.Table, rows []
 		return nil, "", err
 	}
 	return refused, xact, nil
+}
+
+// ask answers by what the transaction's outcome may be asked for.
+func (tx *Tx) ask() string {
+	tx.asked = true
+	return xactPrefix + strconv.FormatUint(tx.id, 10)
 }
 
 // append draws the numbers when all claims are entered, without letting go of the store in between: so the rows of a

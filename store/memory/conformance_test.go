@@ -12,7 +12,7 @@ import (
 func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Opened {
 		st := memory.New(&memory.Options{Clock: ticking()})
-		return storetest.Opened{Outbox: st.Outbox(), Inbox: st.Inbox(), DB: st.DB(), Blocked: st.UntilBlocked}
+		return storetest.Opened{Outbox: st.Outbox(), Inbox: st.Inbox(), Schedule: st.Schedule(), Saga: st.Sagas(), DB: st.DB(), Blocked: st.UntilBlocked}
 	})
 }
 

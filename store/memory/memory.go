@@ -8,6 +8,8 @@ import (
 
 	"github.com/sixfold-go/sixfold/inbox"
 	"github.com/sixfold-go/sixfold/outbox"
+	"github.com/sixfold-go/sixfold/saga"
+	"github.com/sixfold-go/sixfold/schedule"
 	"github.com/sixfold-go/sixfold/sqltx"
 )
 
@@ -23,6 +25,8 @@ type Store struct {
 	clock  func() time.Time
 	outbox Outbox
 	inbox  Inbox
+	later  Schedule
+	sagas  Sagas
 
 	mu        sync.Mutex // guards all below, and every open Tx
 	begun     uint64     // transactions
@@ -39,21 +43,31 @@ type Store struct {
 	locks     table[string, struct{}]
 	nodes     map[string]*node
 	leases    map[string]*[outbox.Partitions]lease // by class
-	onWait    func()                               // for tests: a transaction waits for another
+	delayed   table[int64, delayedRow]
+	delays    int64 // numbers that were drawn for them
+	promoted  map[string]time.Time
+	schedules table[string, schedule.Entry]
+	ticks     table[tickKey, schedule.Occurrence]
+	sagaRows  table[sagaKey, conversation]
+	journal   table[int64, saga.Entry]
+	entries   int64  // numbers that were drawn for the journal
+	onWait    func() // for tests: a transaction waits for another
 }
 
 // Outbox is the outbox of a Store; it implements outbox.Store.
 type Outbox struct {
 	st    *Store
-	bells [2]outbox.Bell
+	bells [3]outbox.Bell
 }
 
 // Inbox is the inbox of a Store; it implements inbox.Store.
 type Inbox struct{ st *Store }
 
 var (
-	_ outbox.Store = (*Outbox)(nil)
-	_ inbox.Store  = (*Inbox)(nil)
+	_ outbox.Store   = (*Outbox)(nil)
+	_ inbox.Store    = (*Inbox)(nil)
+	_ schedule.Store = (*Schedule)(nil)
+	_ saga.Store     = (*Sagas)(nil)
 )
 
 // New makes an empty database.
@@ -72,11 +86,17 @@ func New(opts *Options) *Store {
 		locks:     make(table[string, struct{}]),
 		nodes:     make(map[string]*node),
 		leases:    make(map[string]*[outbox.Partitions]lease),
+		delayed:   make(table[int64, delayedRow]),
+		promoted:  make(map[string]time.Time),
+		schedules: make(table[string, schedule.Entry]),
+		ticks:     make(table[tickKey, schedule.Occurrence]),
+		sagaRows:  make(table[sagaKey, conversation]),
+		journal:   make(table[int64, saga.Entry]),
 	}
 	if opts != nil && opts.Clock != nil {
 		s.clock = opts.Clock
 	}
-	s.outbox.st, s.inbox.st = s, s
+	s.outbox.st, s.inbox.st, s.later.st, s.sagas.st = s, s, s, s
 	return s
 }
 

@@ -338,7 +338,7 @@ func (p parking) record(ctx context.Context, tx *Tx, r *parked, to state, attemp
 func (p parking) Fail(ctx context.Context, f inbox.Failed) error {
 	s := p.st
 	return s.run(ctx, func(tx *Tx) error {
-		return tx.do(ctx, "put down a failed attempt", func() error {
+		err := tx.do(ctx, "put down a failed attempt", func() error {
 			if err := s.lines.free(ctx, tx, f.Line); err != nil {
 				return err
 			}
@@ -379,6 +379,10 @@ func (p parking) Fail(ctx context.Context, f inbox.Failed) error {
 			}
 			return p.record(ctx, tx, &r, to, f.Attempts)
 		})
+		if err != nil || f.Also == nil {
+			return err
+		}
+		return f.Also(ctx, sqltx.Native(tx))
 	})
 }
 

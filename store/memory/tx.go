@@ -21,7 +21,7 @@ type Tx struct {
 	changes  []change
 	onCommit []func()
 	saves    []savepoint
-	wrote    [2]bool       // drew numbers of that table
+	wrote    [3]bool       // drew numbers of that table
 	asked    bool          // its outcome may be asked for
 	failed   error         // what it must be rolled back for
 	waits    *Tx           // the one that it waits for

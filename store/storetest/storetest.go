@@ -16,6 +16,8 @@ import (
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/inbox"
 	"github.com/sixfold-go/sixfold/outbox"
+	"github.com/sixfold-go/sixfold/saga"
+	"github.com/sixfold-go/sixfold/schedule"
 	"github.com/sixfold-go/sixfold/sqltx"
 )
 
@@ -23,6 +25,10 @@ import (
 type Opened struct {
 	Outbox outbox.Store
 	Inbox  inbox.Store
+	// Schedule is the scheduler's part. Nil: there is none, and its cases are left out.
+	Schedule schedule.Store
+	// Saga is the part for sagas. Nil: there is none, and its cases are left out.
+	Saga saga.Store
 	// DB opens transactions in which the store writes.
 	DB sqltx.Runner
 	// OneWriter says that the database lets one transaction write at a time, as SQLite does: cases that need two are left
@@ -42,13 +48,21 @@ func Run(t *testing.T, open func(t *testing.T) Opened) {
 		cases []testCase
 	}{{"Writer", writerCases}, {"Claims", claimCases}, {"Queue", queueCases}, {"Gaps", gapCases}, {"Settle", settleCases},
 		{"Leases", leaseCases}, {"Suspects", suspectCases}, {"Keeper", keeperCases}, {"Inbox", inboxCases}, {"Attempts", attemptCases},
-		{"Parking", parkingCases}, {"ParkingRaces", parkingRaces}} {
+		{"Parking", parkingCases}, {"ParkingRaces", parkingRaces},
+		{"Delayed", delayedCases}, {"Recurring", recurringCases}, {"History", historyCases},
+		{"Saga", sagaCases}} {
 		t.Run(group.name, func(t *testing.T) {
 			for _, c := range group.cases {
 				t.Run(c.name, func(t *testing.T) {
 					o := open(t)
 					if c.twoWriters && o.OneWriter {
 						t.Skip("the database lets one transaction write at a time")
+					}
+					if c.scheduled && o.Schedule == nil {
+						t.Skip("the store has no part for a scheduler")
+					}
+					if c.sagas && o.Saga == nil {
+						t.Skip("the store has no part for sagas")
 					}
 					c.run(&suite{T: t, Opened: o})
 				})
@@ -60,6 +74,8 @@ func Run(t *testing.T, open func(t *testing.T) Opened) {
 type testCase struct {
 	name       string
 	twoWriters bool
+	scheduled  bool // it needs the scheduler's part
+	sagas      bool // it needs the part for sagas
 	run        func(s *suite)
 }
 

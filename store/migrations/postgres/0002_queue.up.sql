@@ -145,7 +145,7 @@ $sixfold$;
 -- Answers the number of rows that were there, -1 when the node is gone.
 CREATE FUNCTION {{queue_settle}}(of_class bigint, by_node uuid, seqs bigint[]) RETURNS integer
   LANGUAGE plpgsql VOLATILE
-  SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
+  SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan
 AS $sixfold$
 #variable_conflict use_column
 DECLARE n integer;

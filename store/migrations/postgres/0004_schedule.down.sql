@@ -1,0 +1,12 @@
+DROP FUNCTION {{delayed_promote}}(integer, timestamptz);
+DROP FUNCTION {{delayed_cancel}}(uuid);
+DROP FUNCTION {{delayed_move}}(uuid, timestamptz);
+DROP FUNCTION {{schedule_next}}(timestamptz);
+DROP FUNCTION {{schedule_due}}(integer);
+DROP FUNCTION {{schedule_find}}(text);
+DROP FUNCTION {{tick_list}}(text, timestamptz, integer);
+DROP FUNCTION {{tick_purge}}(timestamptz, integer);
+DROP FUNCTION {{schedule_unhandled}}(bigint[], bigint[], text[]);
+DROP FUNCTION {{tick_enter}}(text[], timestamptz[], timestamptz[], smallint[], text[], integer[], boolean[], boolean[], text[]);
+DROP FUNCTION {{schedule_save}}(text[], smallint[], bigint[], timestamptz[], timestamptz[], timestamptz[], text[], bigint[], bigint[], text[]);
+DROP TABLE {{delayed}}, {{promoted}}, {{tick}}, {{schedule}};

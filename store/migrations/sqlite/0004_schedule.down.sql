@@ -1,0 +1,4 @@
+DROP TABLE {{delayed}};
+DROP TABLE {{promoted}};
+DROP TABLE {{tick}};
+DROP TABLE {{schedule}};

@@ -1,0 +1,2 @@
+DROP TABLE {{saga}};
+DROP TABLE {{saga_step}};

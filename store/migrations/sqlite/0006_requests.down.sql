@@ -1,0 +1,3 @@
+DROP TABLE {{request}};
+DROP TABLE {{request_place}};
+DROP TABLE {{answer}};
