@@ -50,15 +50,16 @@ type Calendar struct {
 type Tick struct {
 	// At is in the calendar's zone, in whole seconds.
 	At time.Time
-	// Note says that a change of the clock has to do with it, for people; else it is empty.
+	// Note says what a change of the clock has to do with it: it begins with "gap: " or "overlap: ", and goes on for people. Else it is
+	// empty.
 	Note string
 }
 
-// Notes of ticks.
+// Notes of ticks. The word before the colon is for programs.
 const (
-	noteMoved  = "the clock goes forward; this stands for a time that it leaves out"
-	noteFirst  = "the clock goes back; this is the first of two such times"
-	noteSecond = "the clock goes back; this is the second of two such times"
+	noteMoved  = "gap: the clock goes forward; this stands for a time that it leaves out"
+	noteFirst  = "overlap: the clock goes back; this is the first of two such times"
+	noteSecond = "overlap: the clock goes back; this is the second of two such times"
 )
 
 // Check says everything that is wrong. The error wraps sixfold.ErrInvalid.
@@ -146,7 +147,7 @@ func (c *Calendar) onClock(at time.Time) (Tick, bool) {
 		repeated = map[bool]Repeated{true: Both, false: First}[c.Spec.cron.anyHour]
 	}
 	for limit := at.AddDate(cycle, 0, 0); at.Before(limit); {
-		start, end := at.ZoneBounds()
+		start, end := bounds(at)
 		offset := offsetOf(at)
 		back, forward := time.Duration(0), time.Duration(0) // by which the clock went at start
 		if !start.IsZero() {
@@ -194,6 +195,17 @@ func (c *Calendar) onClock(at time.Time) (Tick, bool) {
 		at = end
 	}
 	return Tick{}, false
+}
+
+// bounds are the changes of the clock around t, as ZoneBounds knows them: zero where there is none, and sometimes an instant at which
+// nothing changes. In the years that a zone's file does not list but has a rule for, ZoneBounds ends each year after 365 days, so on
+// the last day of a leap year it answers an end that is not behind t.
+func bounds(t time.Time) (start, end time.Time) {
+	start, end = t.ZoneBounds()
+	if !end.IsZero() && !end.After(t) {
+		end = t.Add(time.Hour)
+	}
+	return start, end
 }
 
 // offsetOf is by how much the zone is before UTC at t.

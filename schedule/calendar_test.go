@@ -88,6 +88,7 @@ func TestTimes(t *testing.T) {
 		{"0 0 29 2 *", "2026-01-01T00:00:00Z", "2028-02-29T00:00:00+00:00 2032-02-29T00:00:00+00:00"},
 		{"0 0 29 2 *", "2096-03-01T00:00:00Z", "2104-02-29T00:00:00+00:00"},                            // 2100 is no leap year
 		{"14 3 19 1 *", "2038-01-19T03:13:59Z", "2038-01-19T03:14:00+00:00 2039-01-19T03:14:00+00:00"}, // where 32 bits end
+		{"0 12 31 12 *", "2040-12-31T00:00:00Z", "2040-12-31T12:00:00+00:00 2041-12-31T12:00:00+00:00"},
 		{"@hourly", "2026-03-01T10:59:59Z", "2026-03-01T11:00:00+00:00 2026-03-01T12:00:00+00:00"},
 		{"@weekly", "2026-03-01T00:00:00Z", "2026-03-08T00:00:00+00:00"},
 		{"every 90s", "2026-03-01T10:00:00Z", "2026-03-01T10:01:30+00:00 2026-03-01T10:03:00+00:00"},
@@ -95,6 +96,21 @@ func TestTimes(t *testing.T) {
 	} {
 		if got := some(calendar(t, test.spec, "UTC"), test.after, len(strings.Fields(test.want))); got != test.want {
 			t.Errorf("%s after %s:\n got %s\nwant %s", test.spec, test.after, got, test.want)
+		}
+	}
+}
+
+// On the last day of leap years behind 2037 time.ZoneBounds answers an end that is not behind the instant that it was asked for.
+func TestLastDayOfLeapYears(t *testing.T) {
+	for _, zone := range zones {
+		c := calendar(t, "30 12 31 12 *", zone)
+		noon := func(year int) time.Time { return time.Date(year, 12, 31, 12, 30, 0, 0, c.Zone) }
+		for year := 2036; year < 2110; year++ {
+			for _, after := range []time.Time{noon(year).Add(-12 * time.Hour), noon(year - 1)} {
+				if tick, ok := c.Next(after); !ok || !tick.At.Equal(noon(year)) {
+					t.Fatalf("%s after %v: %v, want %v", zone, after, tick.At, noon(year))
+				}
+			}
 		}
 	}
 }
