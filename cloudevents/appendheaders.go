@@ -5,6 +5,7 @@ import (
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/internal/dataref"
+	"github.com/sixfold-go/sixfold/internal/signed"
 )
 
 // Marks of an empty body: a carrier without the difference between no bytes and none at all loses it.
@@ -92,7 +93,7 @@ func (b *Binding) appendUser(dst []Header, headers map[string]string) ([]Header,
 
 // isAlwaysAttribute reports whether a header is an attribute in binary mode too: those that other SDKs look for.
 func isAlwaysAttribute(name string) bool {
-	return name == attrNames[attrSchema] || name == dataref.Ref || name == dataref.Check
+	return name == attrNames[attrSchema] || name == dataref.Ref || name == dataref.Check || name == signed.Header
 }
 
 // countHeaders leaves out the framework's own, since a message at the limit must still become a dead letter.

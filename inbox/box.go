@@ -35,6 +35,9 @@ type Box[X any] struct {
 	opts    Options
 	turn    *bus.Turn
 
+	mu     sync.Mutex
+	chores []func(context.Context) error // that Maintain does too
+
 	parkedAt sync.Map // by key; of planted.KeyCheckedBefore
 }
 
@@ -42,6 +45,10 @@ var _ bus.Inbox = (*Box[int])(nil)
 
 // ErrIDReuse says that the id of a message was handled before with another payload.
 var ErrIDReuse = fmt.Errorf("inbox: %w; the producer must give each message an id of its own", bus.ErrIDReuse)
+
+// ErrAgain says that a handler lost against another transaction, for example by a version that it checks itself: it runs
+// again in a fresh one, and no attempt is counted. Wrap it.
+var ErrAgain = errors.New("the work is done again in a fresh transaction")
 
 // New makes the Box of a database. It reports every problem at once.
 func New[X any](db sqltx.DB[X], st Store, opts *Options) (*Box[X], error) {
@@ -131,7 +138,16 @@ const (
 	pruneStep  = 1000
 )
 
-// Maintain implements bus.Inbox: once a minute it removes records past their retention, in small steps.
+// Chore has Maintain do work once a minute as well, for packages that keep rows of their own beside the inbox. It is called
+// before the consumers of the Box run. What work answers is logged, and it is done again a minute later.
+func (b *Box[X]) Chore(work func(context.Context) error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.chores = append(b.chores, work)
+}
+
+// Maintain implements bus.Inbox: once a minute it removes records past their retention, in small steps, and does what Chore was
+// given.
 func (b *Box[X]) Maintain(ctx context.Context) error {
 	tick := time.NewTicker(pruneEvery)
 	defer tick.Stop()
@@ -146,6 +162,14 @@ func (b *Box[X]) Maintain(ctx context.Context) error {
 			if n, err = b.store.Prune(ctx, b.opts.Retention, pruneStep); err != nil && ctx.Err() == nil {
 				b.opts.Logger.Warn("inbox could not remove old records; it tries again in a minute", "err", err)
 				break
+			}
+		}
+		b.mu.Lock()
+		chores := slices.Clone(b.chores)
+		b.mu.Unlock()
+		for _, work := range chores {
+			if err := work(ctx); err != nil && ctx.Err() == nil {
+				b.opts.Logger.Warn("inbox could not look after its tables; it tries again in a minute", "err", err)
 			}
 		}
 	}

@@ -37,22 +37,25 @@ func (l *lot[X]) Park(ctx context.Context, consumer string, f bus.Failure) error
 	}
 	item := itemOf(f.Delivery)
 	item.Enter = f.Claims == nil && !errors.Is(f.Err, ErrIDReuse) // of a reused id the inbox knows the other message
+	if errors.Is(f.Err, ErrAside) {
+		item.Key = ""
+	}
 	item.Attempts, item.Delay = f.Attempts, f.Delay
 	item.Dead, item.Loose = f.Dead != "", f.Dead != "" && (f.GoOn || item.Key == "")
 	item.Reason, item.Error, item.Node = f.Dead, f.Text, f.Node
-	gone := false
-	err := l.again(ctx, "park a message", func(tx sqltx.Tx) error {
-		if gone = false; f.Claims != nil {
-			found, err := f.Claims.Claim(ctx, tx, []*bus.Delivery{f.Delivery})
-			if err != nil {
+	err := l.noted(ctx, &f, func(also note) error {
+		return l.again(ctx, "park a message", func(tx sqltx.Tx) error {
+			if f.Claims != nil {
+				found, err := f.Claims.Claim(ctx, tx, []*bus.Delivery{f.Delivery})
+				if err != nil || found[0] == bus.Gone {
+					return err
+				}
+			}
+			if _, err := l.b.parking.Park(ctx, tx, consumer, []Item{item}); err != nil || also == nil {
 				return err
 			}
-			if gone = found[0] == bus.Gone; gone {
-				return nil
-			}
-		}
-		_, err := l.b.parking.Park(ctx, tx, consumer, []Item{item})
-		return err
+			return also(ctx, tx)
+		})
 	})
 	if err == nil && f.Claims != nil {
 		f.Claimed = true
@@ -65,8 +68,10 @@ func (l *lot[X]) Park(ctx context.Context, consumer string, f bus.Failure) error
 
 // fail puts down an attempt at a message that was parked before.
 func (l *lot[X]) fail(ctx context.Context, s *spot, f bus.Failure) error {
-	err := l.b.parking.Fail(ctx, Failed{Hold: s.hold, N: s.n, Attempts: f.Attempts, Delay: f.Delay,
-		Dead: f.Dead != "", Loose: f.Dead != "" && (f.GoOn || f.Key == ""), Reason: f.Dead, Error: f.Text, Node: f.Node})
+	err := l.noted(ctx, &f, func(also note) error {
+		return l.b.parking.Fail(ctx, Failed{Hold: s.hold, N: s.n, Attempts: f.Attempts, Delay: f.Delay,
+			Dead: f.Dead != "", Loose: f.Dead != "" && (f.GoOn || f.Key == ""), Reason: f.Dead, Error: f.Text, Node: f.Node, Also: also})
+	})
 	if errors.Is(err, ErrNotOurs) {
 		return fmt.Errorf("%w: %w", bus.ErrLost, err)
 	}

@@ -2,6 +2,7 @@ package inbox
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"reflect"
@@ -18,8 +19,8 @@ import (
 // at most once per consumer and message. The handler itself may run again after a failure, so what it does outside of tx
 // (mails, HTTP calls) can repeat. What it publishes in tx commits with it.
 //
-// A deadlock, a serialization failure, a lock timeout or a lost connection makes the handler run again in a fresh
-// transaction, without counting as an attempt, until the handler timeout.
+// A deadlock, a serialization failure, a lock timeout, a lost connection, or an error that wraps ErrAgain makes the handler run
+// again in a fresh transaction, without counting as an attempt, until the handler timeout.
 func On[X any, M sixfold.Message](b *Box[X], h func(ctx context.Context, tx X, m M) error) sixfold.Route {
 	r := routeOf[X, M](b, h == nil)
 	r.Handle = func(ctx context.Context, env *sixfold.Envelope) error {
@@ -64,15 +65,47 @@ func OnBatch[X any, M sixfold.Message](b *Box[X], h func(ctx context.Context, tx
 	return r
 }
 
+// OnEnvelope makes of r, made by sixfold.RouteOf or by hand, a route whose handler is given the envelope as it came, under
+// the promises of On: for messages whose body only the handler can read.
+func OnEnvelope[X any](b *Box[X], r sixfold.Route, h func(ctx context.Context, tx X, env *sixfold.Envelope) error) sixfold.Route {
+	r = boxed(b, r, h == nil, "*sixfold.Envelope")
+	r.Handle = func(ctx context.Context, env *sixfold.Envelope) error {
+		return b.handle(ctx, []*sixfold.Envelope{env}, func(ctx context.Context, x X, _ []int) error { return h(ctx, x, env) })
+	}
+	return r
+}
+
+// Mark enters a name in x, the transaction of a handler, and reports whether it was not there: so handlers of several messages of one
+// consumer agree on which of them is the first. Names are forgotten with the inbox's Retention, and are apart from those
+// of messages. Who enters one that another open transaction has entered waits for its end.
+func (b *Box[X]) Mark(ctx context.Context, x X, name string) (first bool, err error) {
+	consumer := ""
+	if info := sixfold.InfoFrom(ctx); info != nil {
+		consumer = info.Consumer
+	}
+	var r Record
+	sum := sha256.Sum256(append([]byte("\x00\x00mark\x00"), name...)) // no record of a message begins so
+	copy(r.Message[:], sum[:])
+	verdicts, err := b.store.Record(ctx, b.db.Tx(x), consumer, []Record{r})
+	if err != nil {
+		return false, fmt.Errorf("inbox: mark: %w", err)
+	}
+	return verdicts[0] == First, nil
+}
+
 func routeOf[X any, M sixfold.Message](b *Box[X], missing bool) sixfold.Route {
-	r := sixfold.RouteOf[M]()
+	return boxed(b, sixfold.RouteOf[M](), missing, reflect.TypeFor[M]().String())
+}
+
+// boxed gives a route the box.
+func boxed[X any](b *Box[X], r sixfold.Route, missing bool, takes string) sixfold.Route {
 	if b != nil {
 		r.Inbox = b
 	} else {
 		r = r.Refuse(fmt.Errorf("inbox: route %s: the box is nil; make one with inbox.New", r.Name))
 	}
 	if missing {
-		r = r.Refuse(fmt.Errorf("inbox: route %s: the handler is nil; pass a func(context.Context, %s, %s) error", r.Name, reflect.TypeFor[X](), reflect.TypeFor[M]()))
+		r = r.Refuse(fmt.Errorf("inbox: route %s: the handler is nil; pass a func(context.Context, %s, %s) error", r.Name, reflect.TypeFor[X](), takes))
 	}
 	return r
 }
@@ -126,7 +159,7 @@ func (b *Box[X]) handle(ctx context.Context, envs []*sixfold.Envelope, h func(ct
 		if errors.Is(err, ErrLineFull) {
 			return fmt.Errorf("inbox: %w: %w", bus.ErrUnavailable, err)
 		}
-		if err == nil || !b.store.Passing(err) {
+		if err == nil || !b.store.Passing(err) && !errors.Is(err, ErrAgain) {
 			return err
 		}
 		if !pause(ctx, try) {

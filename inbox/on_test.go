@@ -282,6 +282,23 @@ func TestRecordOf(t *testing.T) {
 	}
 }
 
+// What was verified is known by its key's owner, and nothing that only claims a source takes its place: whoever sends such a thing
+// first would have the real message ignored. guarantees: I3
+func TestRecordOfWhatWasVerified(t *testing.T) {
+	claimed := envelope("1", "x")
+	claimed.Source = "shop"
+	verified := *claimed
+	verified.SetIssuer("shop")
+	another := verified
+	another.Source = "something else"
+	byOther := *claimed
+	byOther.SetIssuer("bank")
+	of := inbox.RecordOf
+	if of(&verified).Message == of(claimed).Message || of(&verified).Message == of(&byOther).Message || of(&verified).Message != of(&another).Message {
+		t.Errorf("%x %x %x %x", of(claimed).Message, of(&verified).Message, of(&another).Message, of(&byOther).Message)
+	}
+}
+
 func TestNewRefuses(t *testing.T) {
 	_, err := inbox.New(sqltx.DB[*fakeTx]{}, nil, &inbox.Options{Retention: time.Minute, Redelivery: time.Hour})
 	for _, say := range []string{sqltx.ErrNoDB.Error(), "the store is nil", "Retention is 1m0s and Redelivery 1h0m0s"} {

@@ -78,6 +78,8 @@ type Item struct {
 	// Reason of a dead letter, as bus.DeadReason has it; Error is the error with all that it wraps, one line of at most 4 kB without a
 	// NUL; empty when it only waits behind others. Node says where that was: host and process.
 	Reason, Error, Node string
+	// Also is done in the same transaction; its error takes all back. Nil: nothing.
+	Also func(ctx context.Context, tx sqltx.Tx) error
 }
 
 // Ask is what a consumer can take.
@@ -153,4 +155,6 @@ type Failed struct {
 	Delay               time.Duration
 	Dead, Loose         bool
 	Reason, Error, Node string
+	// Also is done in the same transaction; its error takes all back. Nil: nothing.
+	Also func(ctx context.Context, tx sqltx.Tx) error
 }

@@ -7,11 +7,19 @@ import (
 	"github.com/sixfold-go/sixfold/bus"
 )
 
-// RecordOf is the record of an envelope: its identity is issuer (the source) and id, both of any length.
+// RecordOf is the record of an envelope: its identity is issuer and id, both of any length. The issuer is the owner of the key
+// that signed the envelope, where that was verified, with a NUL in front; else the source. No source has a NUL, so what only
+// claims to be somebody's never takes the place of what is.
 func RecordOf(env *sixfold.Envelope) Record {
 	r := Record{Key: env.Key}
 	var space [256]byte
-	b := append(append(append(space[:0], env.Source...), 0), env.ID...)
+	b := space[:0]
+	if owner := env.Issuer(); owner != "" {
+		b = append(append(b, 0), owner...)
+	} else {
+		b = append(b, env.Source...)
+	}
+	b = append(append(b, 0), env.ID...)
 	sum := sha256.Sum256(b)
 	copy(r.Message[:], sum[:])
 	h := sha256.New()

@@ -147,3 +147,25 @@ func Cell[R any](ctx context.Context) (*R, bool) {
 	r, ok := c.cell().(*R)
 	return r, ok
 }
+
+// Call is Send or Query, as m handles c. It is for packages that carry calls from elsewhere into a mediator.
+func Call[C sixfold.Command[R], R any](ctx context.Context, m *Mediator, c C) (R, error) {
+	if m != nil {
+		if s, ok := m.entries[any((*C)(nil))].(*single[C, R]); ok && s.kind == query {
+			return Query(ctx, m, c)
+		}
+	}
+	return Send(ctx, m, c)
+}
+
+// Handles says why m has no handler that Call could call for messages of the type of like, or nil. The value of like does
+// not matter.
+func Handles[C sixfold.Command[R], R any](m *Mediator, like C) error {
+	_ = like
+	if m != nil {
+		if _, ok := m.entries[any((*C)(nil))].(*single[C, R]); ok {
+			return nil
+		}
+	}
+	return missing[C](m, command)
+}

@@ -33,6 +33,34 @@ func Stream[Q sixfold.Query[iter.Seq2[T, error]], T any](ctx context.Context, m 
 	}
 }
 
+// Elements answers what calls m's handler of the streaming query that like is, with elements of any type, and whether m has one. It is
+// for packages that carry streams elsewhere. The value of like does not matter.
+func Elements[Q sixfold.Message](m *Mediator, like Q) (stream func(ctx context.Context, q Q) iter.Seq2[any, error], ok bool) {
+	_ = like
+	if m == nil {
+		return nil, false
+	}
+	s, ok := m.entries[any((*Q)(nil))].(interface {
+		elements(ctx context.Context, q Q) iter.Seq2[any, error]
+	})
+	if !ok {
+		return nil, false
+	}
+	return s.elements, true
+}
+
+func (s *streamed[Q, T]) elements(ctx context.Context, q Q) iter.Seq2[any, error] {
+	return func(yield func(any, error) bool) {
+		err := live(ctx)
+		if err == nil {
+			err = s.run(ctx, q, func(v T, _ error) bool { return yield(v, nil) })
+		}
+		if err != nil && err != errLeft {
+			yield(nil, err)
+		}
+	}
+}
+
 // errLeft says that the loop was left while middleware still made an error of it: nobody is there to take it.
 var errLeft = fmt.Errorf("mediator: the loop over the stream was left")
 

@@ -122,3 +122,34 @@ func TestStreamMiddleware(t *testing.T) {
 		t.Errorf("%q, %v: elements must not come twice", events, last)
 	}
 }
+
+func TestElements(t *testing.T) {
+	for name, o := range map[string]*mediator.Options{"plain": nil, "through": {Queries: []sixfold.Middleware{through}}} {
+		stopped := false
+		m := newMediator(t, o, mediator.OnStream(counter(&stopped)), mediator.OnQuery(onFind))
+		stream, ok := mediator.Elements(m, list{})
+		if !ok {
+			t.Fatalf("%s: there is no stream", name)
+		}
+		var got []any
+		var last error
+		for v, err := range stream(t.Context(), list{N: 3, Fail: true}) {
+			got, last = append(got, v), err
+		}
+		if !slices.Equal(got, []any{0, 1, 2, nil}) || !errors.Is(last, errCancelled) {
+			t.Errorf("%s: %v, %v", name, got, last)
+		}
+		for range stream(t.Context(), list{N: 3, Fail: true}) {
+			break
+		}
+		if !stopped {
+			t.Errorf("%s: the handler was not stopped", name)
+		}
+	}
+	if _, ok := mediator.Elements(newMediator(t, nil), list{}); ok {
+		t.Error("a mediator without a handler has a stream")
+	}
+	if _, ok := mediator.Elements[list](nil, list{}); ok {
+		t.Error("nil has a stream")
+	}
+}

@@ -111,7 +111,7 @@ func examples(t *testing.T, is func(path string) bool) (texts []string) {
 }
 
 func isGoExample(path string) bool {
-	return strings.HasSuffix(path, "/example_test.go") || strings.HasSuffix(path, "/conformance_test.go") ||
+	return strings.Contains(path, "/example_") && strings.HasSuffix(path, "_test.go") || strings.HasSuffix(path, "/conformance_test.go") || strings.HasSuffix(path, "/sixfoldtest/saga_test.go") ||
 		strings.Contains(path, "/itest/examples/") && strings.HasSuffix(path, ".go")
 }
 

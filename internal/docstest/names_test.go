@@ -17,7 +17,7 @@ import (
 var packages = map[string]string{
 	"sixfold": ".", "sqltx": "sqltx", "cloudevents": "cloudevents", "bus": "bus", "bustest": "bus/bustest", "outbox": "outbox",
 	"inbox": "inbox", "store": "store", "storetest": "store/storetest", "memory": "transport/memory store/memory", "nats": "transport/nats",
-	"rabbitmq": "transport/rabbitmq", "kafka": "transport/kafka", "sqs": "transport/sqs", "mediator": "mediator", "middleware": "middleware", "postgres": "postgres", "sixfoldtest": "sixfoldtest",
+	"rabbitmq": "transport/rabbitmq", "kafka": "transport/kafka", "sqs": "transport/sqs", "mediator": "mediator", "request": "request", "requesttest": "request/requesttest", "schedule": "schedule", "saga": "saga", "flow": "saga/flow", "middleware": "middleware", "postgres": "postgres", "sixfoldtest": "sixfoldtest",
 }
 
 var code = regexp.MustCompile("`[^`\n]+`")
