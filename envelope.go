@@ -48,6 +48,43 @@ type Envelope struct {
 	local Local
 }
 
+// Issuer is the owner of the key that the envelope was signed with, where whoever received it has verified that; else it is
+// empty. Unlike Source it is nothing that the message claims.
+func (e *Envelope) Issuer() string {
+	if e != nil {
+		if i, ok := e.local.(issued); ok {
+			return i.owner
+		}
+	}
+	return ""
+}
+
+// SetIssuer says who signed the envelope. It is meant for what verifies signatures, and never comes from the wire.
+func (e *Envelope) SetIssuer(owner string) {
+	l := e.local
+	if i, ok := l.(issued); ok {
+		l = i.local
+	}
+	if owner != "" { // else it costs nothing
+		l = issued{l, owner}
+	}
+	e.local = l
+}
+
+// issued is what an envelope carries, and who signed it. Both are rare, and a call of a mediator allocates every field that an
+// envelope has.
+type issued struct {
+	local Local // nil: nothing
+	owner string
+}
+
+func (i issued) Message() any {
+	if i.local == nil {
+		return nil
+	}
+	return i.local.Message()
+}
+
 // Local is a message that travels as the value that it is, without bytes: a mediator's call.
 type Local interface {
 	// Message is the value.
@@ -56,7 +93,12 @@ type Local interface {
 
 // Carry makes the envelope carry a value in place of a body. It is meant for packages that hand messages on within the
 // process.
-func (e *Envelope) Carry(l Local) { e.local = l }
+func (e *Envelope) Carry(l Local) {
+	if i, ok := e.local.(issued); ok {
+		l = issued{l, i.owner}
+	}
+	e.local = l
+}
 
 // Message is the value itself where the envelope never left the process (in a mediator), else nil.
 func (e *Envelope) Message() any {

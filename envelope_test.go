@@ -102,3 +102,24 @@ func TestEnvelopeHasNoJSONOfItsOwn(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What an envelope carries and who signed it do not get into each other's way.
+func TestIssuerBesideWhatIsCarried(t *testing.T) {
+	var env sixfold.Envelope
+	if env.Issuer() != "" || env.Message() != nil {
+		t.Errorf("of nobody: issuer %q, message %v", env.Issuer(), env.Message())
+	}
+	env.SetIssuer("shop")
+	if env.Issuer() != "shop" || env.Message() != nil {
+		t.Errorf("signed: issuer %q, message %v", env.Issuer(), env.Message())
+	}
+	env.Carry(carried("value"))
+	env.SetIssuer("bank")
+	if env.Issuer() != "bank" || env.Message() != "value" {
+		t.Errorf("signed and carrying: issuer %q, message %v", env.Issuer(), env.Message())
+	}
+}
+
+type carried string
+
+func (c carried) Message() any { return string(c) }

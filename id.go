@@ -10,10 +10,12 @@ import (
 // NewID mints a UUID of version 7 (RFC 9562, section 5.7) in its text form. Twelve bits below the millisecond
 // (method 3 of section 6.2) keep those of one process in order as far as its clock is; the rest is random.
 // Safe for concurrent use.
-func NewID() string {
+func NewID() string { return newID(time.Now()) }
+
+// newID is NewID at an instant.
+func newID(now time.Time) string {
 	var u [16]byte
 	random(u[8:])
-	now := time.Now()
 	ms := now.UnixMilli()
 	frac := (now.UnixNano() % 1e6) * 4096 / 1e6
 	u[0], u[1], u[2], u[3], u[4], u[5] = byte(ms>>40), byte(ms>>32), byte(ms>>24), byte(ms>>16), byte(ms>>8), byte(ms)

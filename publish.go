@@ -37,7 +37,8 @@ func InitEnvelope(ctx context.Context, env *Envelope, source string, c Codec, m 
 	if err != nil {
 		return invalid("message %s: it cannot be encoded: %w; change the value, or give the type a form that its codec knows", quote(name), err)
 	}
-	*env = Envelope{ID: NewID(), Source: source, Type: name, Time: time.Now().UTC().Round(0), ContentType: c.ContentType(), Body: body}
+	now := time.Now()
+	*env = Envelope{ID: newID(now), Source: source, Type: name, Time: now.UTC().Round(0), ContentType: c.ContentType(), Body: body}
 	if k, ok := m.(Keyed); ok {
 		env.Key = k.MessageKey()
 	}

@@ -22,8 +22,8 @@ type broker struct {
 	open func(ctx context.Context) (bus.Transport, error)
 	// publish sends messages with the broker's own client, as fast as that goes, and returns when all are confirmed.
 	publish func(ctx context.Context, envs []*sixfold.Envelope) error
-	// receive takes n messages with the broker's own client, acknowledging in batches.
-	receive func(ctx context.Context, n int) error
+	// receive takes n messages with the broker's own client, acknowledging in batches, and calls handled for each.
+	receive func(ctx context.Context, n int, handled func()) error
 	// judged says whether targets are meant for this broker.
 	judged bool
 }
@@ -61,7 +61,9 @@ func newMemoryBroker() *broker {
 	}
 	b.open = func(context.Context) (bus.Transport, error) { return t, nil }
 	b.publish = func(ctx context.Context, envs []*sixfold.Envelope) error { return sendAll(ctx, t, envs) }
-	b.receive = func(ctx context.Context, n int) error { return receiveAll(ctx, t, n) }
+	b.receive = func(ctx context.Context, n int, handled func()) error {
+		return takeAll(ctx, t, bus.Subscription{Topics: []string{topic}, Group: "raw", Ordered: true, MaxInFlight: 2 * batchSize}, n, handled)
+	}
 	return b
 }
 
@@ -84,30 +86,6 @@ func sendAll(ctx context.Context, t bus.Transport, envs []*sixfold.Envelope) err
 		envs = envs[n:]
 	}
 	return sender.Close(ctx)
-}
-
-// receiveAll takes n messages over one source and settles them in batches.
-func receiveAll(ctx context.Context, t bus.Transport, n int) error {
-	src, err := t.Subscribe(ctx, bus.Subscription{Topics: []string{topic}, Group: "raw", Ordered: true, MaxInFlight: 2 * batchSize})
-	if err != nil {
-		return err
-	}
-	settlements := make([]bus.Settlement, 0, batchSize)
-	for n > 0 {
-		ds, err := src.Receive(ctx, batchSize)
-		if err != nil {
-			return err
-		}
-		settlements = settlements[:0]
-		for _, d := range ds {
-			settlements = append(settlements, bus.Settlement{Delivery: d})
-		}
-		if err := errors.Join(src.Settle(ctx, settlements)...); err != nil {
-			return err
-		}
-		n -= len(ds)
-	}
-	return src.Close(ctx)
 }
 
 // envelopes makes n messages as a relay sends them.

@@ -32,7 +32,7 @@ func consume(ctx context.Context, s *scope, b *broker) error {
 			return rate(n, start), err
 		}
 	}
-	raw := loaded(func(ctx context.Context) error { return b.receive(ctx, n) })
+	raw := loaded(func(ctx context.Context) error { return b.receive(ctx, n, func() {}) })
 	own := func(ordered bool) arm {
 		return loaded(func(ctx context.Context) (err error) {
 			t, err := b.open(ctx)

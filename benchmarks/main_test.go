@@ -68,7 +68,7 @@ func TestRawNATSPublishesAndReceives(t *testing.T) {
 			return err
 		}
 		for range 2 {
-			if err := errors.Join(raw.fresh(ctx), raw.publish(ctx, envs), raw.receive(ctx, n)); err != nil {
+			if err := errors.Join(raw.fresh(ctx), raw.publish(ctx, envs), raw.receive(ctx, n, func() {})); err != nil {
 				return err
 			}
 		}

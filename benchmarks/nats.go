@@ -123,7 +123,7 @@ func (c *rawNATS) publish(ctx context.Context, envs []*sixfold.Envelope) error {
 }
 
 // receive takes n messages with a durable consumer that acknowledges all up to the last of each batch.
-func (c *rawNATS) receive(ctx context.Context, n int) error {
+func (c *rawNATS) receive(ctx context.Context, n int, handled func()) error {
 	cons, err := c.js.CreateOrUpdateConsumer(ctx, streamName, jetstream.ConsumerConfig{
 		Durable: "raw", AckPolicy: jetstream.AckAllPolicy, MaxAckPending: 10 * batchSize})
 	if err != nil {
@@ -140,6 +140,7 @@ func (c *rawNATS) receive(ctx context.Context, n int) error {
 		if err != nil {
 			return fmt.Errorf("consume: %w", err)
 		}
+		handled()
 		if i%ackEvery != 0 && i != n {
 			continue
 		}

@@ -56,6 +56,12 @@ type Options struct {
 	// MaxParked is how many messages may wait in the database, for another attempt or behind one; with as many the consumer
 	// receives no more, and Health says so. 0: 100,000.
 	MaxParked int
+	// Verify says who signed a message, or why it is not accepted; package signature has one. It is asked before the first attempt at
+	// what came from a broker. A message that it refuses becomes a dead letter without a handler, with the reason
+	// "unauthorised"; of one that it accepts the inbox records the issuer in place of the source that it claims. What lies in the
+	// consumer's own database is not asked about: messages for local consumers, and what was accepted before it was parked.
+	// Its error must name no payload. Nil: every message is accepted, and has no issuer.
+	Verify func(env *sixfold.Envelope) (issuer string, err error)
 	// MaxBody in bytes; a message with a larger body becomes a dead letter without a handler. 0: no limit of its own.
 	MaxBody int
 

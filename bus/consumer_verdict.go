@@ -30,16 +30,17 @@ const (
 
 // Reasons of dead letters, as they stand in their headers.
 const (
-	tooOften    = "attempts"
-	permanently = "permanent"
-	undecodable = "undecodable"
-	damaged     = "damaged"
-	tooLarge    = "too-large"
-	noType      = "no-type"
-	noHandler   = "no-handler"
-	expired     = "expired"
-	stopped     = "stopped"
-	reused      = "id-reused"
+	tooOften     = "attempts"
+	permanently  = "permanent"
+	undecodable  = "undecodable"
+	damaged      = "damaged"
+	tooLarge     = "too-large"
+	noType       = "no-type"
+	noHandler    = "no-handler"
+	expired      = "expired"
+	stopped      = "stopped"
+	reused       = "id-reused"
+	unauthorised = "unauthorised"
 )
 
 var (
@@ -66,6 +67,10 @@ func (r *run) classify(it *item) {
 		return
 	case d.Type == "":
 		refuse(noType, errNoType)
+		return
+	}
+	if err := r.accept(it); err != nil {
+		refuse(unauthorised, err)
 		return
 	}
 	if it.route = r.c.routes[d.Type]; it.route == nil {

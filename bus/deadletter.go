@@ -17,7 +17,7 @@ const DeadSuffix = ".dead"
 // Headers of a dead letter. Everything else about it is the message as it arrived.
 const (
 	// DeadReason is "attempts", "permanent", "undecodable", "damaged", "too-large", "no-type", "no-handler", "expired",
-	// "id-reused" or "stopped"; from a relay "unroutable", "too-large", "refused" or "undecodable".
+	// "id-reused", "unauthorised" or "stopped"; from a relay "unroutable", "too-large", "refused" or "undecodable".
 	DeadReason = "sixfold-dead-reason"
 	// DeadError is the last error and all that it wraps, one line of at most 4 kB.
 	DeadError = "sixfold-dead-error"

@@ -80,7 +80,7 @@ func (inParking) close(context.Context) error { return nil }
 // effect that a later message builds on.
 func goesOn(reason string, p sixfold.Retry) bool {
 	switch reason {
-	case noType, noHandler, expired, reused:
+	case noType, noHandler, expired, reused, unauthorised:
 		return true
 	}
 	return p.AfterDead == sixfold.GoOn

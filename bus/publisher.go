@@ -30,6 +30,9 @@ type PublisherOptions struct {
 	Source string
 	// Codec of message values. Nil: sixfold.JSON.
 	Codec sixfold.Codec
+	// Seal is called for each envelope when nothing about it changes any more, for example to sign it. Its error refuses the
+	// publish. Nil: nothing is done.
+	Seal func(env *sixfold.Envelope) error
 	// Unconfirmed makes every publish return as if it had the option Unconfirmed. It must be set where the transport
 	// cannot confirm.
 	Unconfirmed bool
@@ -132,7 +135,11 @@ func (p *Publisher) send(ctx context.Context, topic string, o *publishing, envs 
 	outs := make([]Outgoing, len(envs))
 	errs := []error{sixfold.CheckTopic(topic)}
 	for i, env := range envs {
-		errs = append(errs, sixfold.CheckEnvelope(env))
+		err := sixfold.CheckEnvelope(env)
+		if err == nil && p.o.Seal != nil {
+			err = p.o.Seal(env)
+		}
+		errs = append(errs, err)
 		outs[i] = Outgoing{Topic: topic, MayMiss: o.mayMiss, Envelope: env}
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -82,6 +82,8 @@ var (
 	ErrClosed = errors.New("closed")
 	// ErrIDReuse says that the id of a message was handled before with another payload: a dead letter at once.
 	ErrIDReuse = errors.New("the id was handled before with another payload")
+	// ErrUnauthorised says that a message does not come from whom its consumer accepts: a dead letter at once.
+	ErrUnauthorised = errors.New("the message is not authorised")
 	// ErrLost settles nothing: the delivery was no longer ours.
 	ErrLost = errors.New("the delivery is no longer ours")
 )

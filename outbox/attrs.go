@@ -69,6 +69,7 @@ func appendAttrs(b []byte, env *sixfold.Envelope, flags Flags) []byte {
 	}
 	attr("replyto", env.ReplyTo)
 	attr("sequence", env.Sequence) // of what a relay brought
+	attr("issuer", env.Issuer())   // of what was verified before it was parked
 	if flags.MustReach {
 		b = append(b, `,"mustreach":true`...)
 	}
@@ -134,6 +135,7 @@ type jsonAttrs struct {
 	ExpiryTime      string            `json:"expirytime"`
 	ReplyTo         string            `json:"replyto"`
 	Sequence        string            `json:"sequence"`
+	Issuer          string            `json:"issuer"`
 	MustReach       bool              `json:"mustreach"`
 	Relayed         bool              `json:"relayed"`
 	Epoch           int               `json:"epoch"`
@@ -176,6 +178,7 @@ func decodeAny(attrs []byte, env *sixfold.Envelope) (Flags, error) {
 	env.Type, env.Source, env.Subject = a.Type, a.Source, a.Subject
 	env.CausationID, env.TraceParent, env.TraceState = a.CausationID, a.TraceParent, a.TraceState
 	env.ReplyTo, env.Sequence, env.Headers = a.ReplyTo, a.Sequence, a.Headers
+	env.SetIssuer(a.Issuer)
 	return Flags{a.MustReach, a.Relayed, max(0, a.Epoch)}, nil
 }
 
@@ -304,6 +307,8 @@ func setAttr(env *sixfold.Envelope, name, v string) bool {
 		env.ReplyTo = v
 	case "sequence":
 		env.Sequence = v
+	case "issuer":
+		env.SetIssuer(v)
 	case "time", "expirytime":
 		at, err := time.Parse(time.RFC3339Nano, v)
 		if err != nil {

@@ -47,6 +47,7 @@ func fullEnvelope() *sixfold.Envelope {
 func TestAttrsRoundTrip(t *testing.T) {
 	plain := fullEnvelope()
 	plain.Subject, plain.CorrelationID = "a subject", "corr"
+	plain.SetIssuer("shop")
 	for name, env := range map[string]*sixfold.Envelope{
 		"full": fullEnvelope(), "full and plain": plain, "least": {Type: "t"}, "escapes": {Type: "t", Subject: "\x01\x1f\"\\/\x7f"},
 	} {

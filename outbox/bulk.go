@@ -7,6 +7,9 @@ import "context"
 // bells.
 func (o *Outbox) Rows(ctx context.Context, it Item) (id string, broker, local []Row, err error) {
 	w, err := o.kept(ctx, it.message, it.opts)
+	if err == nil {
+		err = w.refuseDelayed("make the rows of", it.message.MessageName())
+	}
 	return w.id, w.broker, w.local, err
 }
 

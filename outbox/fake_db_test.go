@@ -30,7 +30,7 @@ type FakeDB struct {
 	status map[string]Outcome
 	buried []DeadRow
 	calls  map[string]int
-	bells  [2]Bell
+	bells  [3]Bell
 
 	Before, After func(op string) error
 	Settled       func(t Table, seqs []int64) // with the lock held
@@ -347,6 +347,11 @@ func (w fakeWriter) Append(ctx context.Context, tx sqltx.Tx, t Table, rows []Row
 		})
 	})
 	return refused, xact, err
+}
+
+// Delay writes nothing: what becomes of delayed rows is a store's.
+func (w fakeWriter) Delay(context.Context, sqltx.Tx, []DelayedRow, bool) (refused []int, xact string, err error) {
+	return nil, "", errors.New("fake: it keeps no delayed rows")
 }
 
 func (w fakeWriter) Prepare(t Table, rows []Row) (sqltx.Statement, error) {

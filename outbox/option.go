@@ -21,14 +21,23 @@ type draft struct {
 	space     [2][1]Row // for the rows of a message that is written at once
 	topic     string
 	idGiven   bool
+	derived   bool // and made of another one, which refuses repeats
 	unique    string
 	uniqueFor time.Duration
+	later     bool // it is held back until at, or if that is zero until after has passed
+	at        time.Time
+	after     time.Duration
+	expires   time.Duration // 0: as the envelope says
+	unsealed  bool
 	err       error
 }
 
 func (d *draft) fail(format string, args ...any) {
 	d.err = errors.Join(d.err, fmt.Errorf("outbox: %w "+format, append([]any{sixfold.ErrInvalid}, args...)...))
 }
+
+// Unsealed leaves out Options.Seal: for who makes rows that others are made of, as package schedule does with Rows.
+func Unsealed() Option { return func(d *draft) { d.unsealed = true } }
 
 // Key sets the key, in place of the one that the message states.
 func Key(k string) Option { return func(d *draft) { d.env.Key = k } }
@@ -59,7 +68,16 @@ func Subject(s string) Option { return func(d *draft) { d.env.Subject = s } }
 // refused with ErrDuplicateMessage, for ever, so that a transaction of unknown outcome can be done again.
 func ID(id string) Option {
 	return func(d *draft) {
-		d.idGiven = true
+		d.idGiven, d.derived = true, false
+		d.env.ID = id
+	}
+}
+
+// DerivedID gives the message an id that is made of the id of another message of the same transaction, a UUID. It is not remembered, and
+// refuses no repeat: that is up to the other one.
+func DerivedID(id string) Option {
+	return func(d *draft) {
+		d.idGiven, d.derived = true, true
 		d.env.ID = id
 	}
 }
@@ -84,23 +102,39 @@ func Unique(key string, within time.Duration) Option {
 	}
 }
 
-// Expires says that no handler should run any more when d has passed.
+// Expires says that no handler should run any more when so much has passed: since the message's time, or if it is held back,
+// since it is due.
 func Expires(after time.Duration) Option {
 	return func(d *draft) {
 		if after <= 0 {
 			d.fail("expiry in %v: it is not in the future; give a positive duration", after)
 			return
 		}
-		from := d.env.Time
-		if from.IsZero() {
-			from = time.Now().UTC().Round(0)
-		}
-		d.env.Expires = from.Add(after)
+		d.expires = after
 	}
+}
+
+// setExpiry is called when all options are known.
+func (d *draft) setExpiry() {
+	if d.expires == 0 {
+		return
+	}
+	from := d.env.Time
+	if from.IsZero() {
+		from = time.Now().UTC().Round(0)
+	}
+	if d.later && !d.at.IsZero() {
+		from = d.at
+	}
+	d.env.Expires = from.Add(d.after).Add(d.expires)
 }
 
 // Correlation sets the correlation id, in place of the inherited one.
 func Correlation(id string) Option { return func(d *draft) { d.env.CorrelationID = id } }
+
+// Causation sets the causation id, in place of that of the message at hand, for who answers a message later, from the handler of
+// another one.
+func Causation(id string) Option { return func(d *draft) { d.env.CausationID = id } }
 
 // ReplyTo says where an answer is expected.
 func ReplyTo(address string) Option { return func(d *draft) { d.env.ReplyTo = address } }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/sqltx"
@@ -24,6 +25,9 @@ type Options struct {
 	Codec sixfold.Codec
 	// MaxBody in bytes. Default DefaultMaxBody; brokers may take less.
 	MaxBody int
+	// Seal is called for each envelope when nothing about it changes any more, before it is written: to sign it, for example, so that
+	// relays need no key. Its error refuses the publish. It is called by many goroutines at once. Nil: nothing is done.
+	Seal func(env *sixfold.Envelope) error
 }
 
 // Outbox writes messages. It does not change and is safe for concurrent use.
@@ -32,7 +36,8 @@ type Outbox struct {
 	writer Writer
 	routes routes
 	opts   Options
-	drafts sync.Pool // of *draft
+	drafts sync.Pool   // of *draft
+	waits  atomic.Bool // a message that waits was written, and no commit was told of since
 }
 
 // New makes the Outbox of a database with the routes of its messages. It reports every problem at once.
@@ -137,6 +142,9 @@ func (o *Outbox) PublishEnvelope(ctx context.Context, tx sqltx.Tx, env *sixfold.
 // cannot be prepared.
 func (o *Outbox) Prepare(ctx context.Context, m sixfold.Message, opts ...Option) (s sqltx.Statement, id string, err error) {
 	w, err := o.kept(ctx, m, opts)
+	if err == nil {
+		err = w.refuseDelayed("prepare", m.MessageName())
+	}
 	if err != nil {
 		return s, "", err
 	}
@@ -152,21 +160,26 @@ func (o *Outbox) Prepare(ctx context.Context, m sixfold.Message, opts ...Option)
 }
 
 // Committed tells the relays of this process that a transaction which published was committed. Do calls it by itself;
-// without it a relay finds the rows at its next poll.
+// without it a relay, or a scheduler, finds the rows at its next poll.
 func (o *Outbox) Committed() {
 	o.store.Bell(ToBroker).Ring(Now)
 	o.store.Bell(ToLocal).Ring(Now)
+	if o.waits.Swap(false) { // else every publish would have schedulers look
+		o.store.Bell(Later).Ring(Now)
+	}
 }
 
 // written are the rows of one or more messages.
 type written struct {
 	id            string
 	broker, local []Row
+	delayed       []DelayedRow
 }
 
 func (w *written) add(more written) {
 	w.broker = addRows(w.broker, more.broker)
 	w.local = addRows(w.local, more.local)
+	w.delayed = append(w.delayed, more.delayed...)
 }
 
 // addRows takes the first rows over and grows steeply after that: most units have one message, and those of many should
@@ -208,6 +221,7 @@ func (o *Outbox) rows(d *draft, w written, opts []Option) (written, error) {
 	for _, opt := range opts {
 		opt(d)
 	}
+	d.setExpiry()
 	env := d.env
 	if d.idGiven {
 		env.ID = strings.ToLower(env.ID) // as the database gives it back; both cases are one id
@@ -224,6 +238,12 @@ func (o *Outbox) rows(d *draft, w written, opts []Option) (written, error) {
 	if err := errors.Join(d.err, sixfold.CheckEnvelope(env)); err != nil {
 		return written{}, err
 	}
+	env.SetIssuer("") // of one that is forwarded: it is published by this service
+	if o.opts.Seal != nil && !d.unsealed {
+		if err := o.opts.Seal(env); err != nil {
+			return written{}, fmt.Errorf("outbox: seal %.64q: %w", env.Type, err)
+		}
+	}
 	if d.topic != "" {
 		o.row(&w, d, destination{topic: d.topic, mustReach: true})
 	} else {
@@ -232,9 +252,12 @@ func (o *Outbox) rows(d *draft, w written, opts []Option) (written, error) {
 		}
 	}
 	if len(w.broker)+len(w.local) == 0 {
-		return written{}, fmt.Errorf("%w: %q; give outbox.New a route: outbox.To(\"<topic>\", …) or outbox.ToConsumer(\"<consumer>\", …)", ErrNoRoute, env.Type)
+		return written{}, noRoute(env.Type)
 	}
 	w.id = env.ID
+	if d.later {
+		w.delay(d)
+	}
 	return w, nil
 }
 
@@ -242,7 +265,7 @@ func (o *Outbox) row(w *written, d *draft, to destination) {
 	env := d.env
 	r := Row{Partition: partitionFor(env.Key), ID: env.ID, Class: to.class, Topic: to.topic, Key: env.Key,
 		Attrs: EncodeAttrs(env, Flags{MustReach: to.mustReach}), Body: env.Body}
-	if d.idGiven || d.unique != "" {
+	if d.idGiven && !d.derived || d.unique != "" {
 		kind, what := "id", env.ID
 		if d.unique != "" {
 			kind, what = "key", d.unique
@@ -275,6 +298,17 @@ func (o *Outbox) write(ctx context.Context, tx sqltx.Tx, w written) error {
 			refused = append(refused, part.rows[i].ID)
 		}
 		o.store.Bell(part.t).Ring(Soon)
+	}
+	if len(w.delayed) > 0 {
+		dup, _, err := o.writer.Delay(ctx, tx, w.delayed, false)
+		if err != nil {
+			return fmt.Errorf("outbox: publish: %w", err)
+		}
+		for _, i := range dup {
+			refused = append(refused, w.delayed[i].ID)
+		}
+		o.waits.Store(true)
+		o.store.Bell(Later).Ring(Soon)
 	}
 	return duplicates(refused)
 }

@@ -271,6 +271,12 @@ func TestPublishGivenIDsOnce(t *testing.T) {
 		publish(outbox.ErrDuplicateMessage, placed{"o"}, outbox.ID(given))
 		publish(outbox.ErrDuplicateMessage, placed{"o"}, outbox.ID(strings.ToLower(given))) // one id in both cases
 		publish(nil, charge{Cents: 1}, outbox.ID(given))                                    // another destination
+		derived := sixfold.NewID()
+		for range 2 { // nobody remembers it
+			if id := publish(nil, placed{"o"}, outbox.DerivedID(derived)); id != derived {
+				t.Errorf("id %s of %s", id, derived)
+			}
+		}
 		tx := db.Begin()
 		_, err := box.Publish(t.Context(), tx.Tx(), placed{"o"}, outbox.ID(given))
 		var dup *outbox.DuplicateError

@@ -129,6 +129,19 @@ func (r Route) destination() destination {
 	return destination{table: ToBroker, class: r.class, topic: r.topic, mustReach: must}
 }
 
+// Routed says whether messages of m's name have a route; if not, the error wraps ErrNoRoute. It is for who publishes later and
+// wants to know now.
+func (o *Outbox) Routed(m sixfold.Message) error {
+	if len(o.routes[m.MessageName()]) > 0 {
+		return nil
+	}
+	return noRoute(m.MessageName())
+}
+
+func noRoute(name string) error {
+	return fmt.Errorf("%w: %q; give outbox.New a route: outbox.To(\"<topic>\", …) or outbox.ToConsumer(\"<consumer>\", …)", ErrNoRoute, name)
+}
+
 // table of routes by message name.
 type routes map[string][]destination
 

@@ -11,7 +11,7 @@ import (
 // the same for every process and version.
 const Partitions = 64
 
-// Table is one of the two tables of the same shape.
+// Table is one of the two tables of the same shape, or Later.
 type Table int
 
 const (
@@ -19,11 +19,17 @@ const (
 	ToBroker Table = iota
 	// ToLocal holds rows for consumers of the same database.
 	ToLocal
+	// Later holds rows that wait for their time, which move into one of the other two. It has a Bell, and nothing else that
+	// they have.
+	Later
 )
 
 func (t Table) String() string {
-	if t == ToLocal {
+	switch t {
+	case ToLocal:
 		return "local"
+	case Later:
+		return "delayed"
 	}
 	return "outbox"
 }
@@ -57,6 +63,8 @@ type Writer interface {
 	// not written; their indexes come back and tx stays usable. The slice is the caller's again when Append returns. With wantXact it also answers an identification of the
 	// transaction for Outcome, empty where there is none.
 	Append(ctx context.Context, tx sqltx.Tx, t Table, rows []Row, wantXact bool) (refused []int, xact string, err error)
+	// Delay is Append for rows that wait for their time.
+	Delay(ctx context.Context, tx sqltx.Tx, rows []DelayedRow, wantXact bool) (refused []int, xact string, err error)
 	// Prepare is Append as a statement for the caller's own batch. Rows with a Claim cannot be prepared.
 	Prepare(t Table, rows []Row) (sqltx.Statement, error)
 	// Outcome asks a fresh connection what became of a transaction whose COMMIT was not answered. It waits, as long

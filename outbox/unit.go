@@ -10,7 +10,7 @@ import (
 	"github.com/sixfold-go/sixfold/sqltx"
 )
 
-// A Unit buffers the messages of one transaction, which Do writes together at its end. They belong to the whole
+// A Unit buffers the messages of one transaction, which Do, or Write, writes together at its end. They belong to the whole
 // transaction, savepoints or not. It belongs to the goroutine of Do's function.
 type Unit struct {
 	ctx   context.Context
@@ -33,6 +33,22 @@ func (u *Unit) Publish(m sixfold.Message, opts ...Option) (id string) {
 	}
 	u.all.add(w)
 	return w.id
+}
+
+// Unit makes a Unit for a transaction that the caller opens and ends: what it publishes is kept until Write.
+func (o *Outbox) Unit(ctx context.Context) *Unit { return &Unit{ctx: ctx, box: o} }
+
+// Write ends a Unit made by Outbox.Unit and writes its messages in tx, as Publish would have. A message that may not be sent
+// refuses all of them, before anything is written.
+func (u *Unit) Write(ctx context.Context, tx sqltx.Tx) error {
+	u.ended = true
+	switch {
+	case u.err != nil:
+		return u.err
+	case tx.IsZero():
+		return fmt.Errorf("outbox: publish: %w", sqltx.ErrNoTx)
+	}
+	return u.box.write(ctx, tx, u.all)
 }
 
 // Do opens a transaction of the caller's own kind, runs fn, writes what fn published, commits, and wakes the relay.
@@ -116,6 +132,18 @@ func (u *Unit) write(ctx context.Context, tx sqltx.Tx) (xact string, err error) 
 			refused = append(refused, rows[i].ID)
 		}
 	}
+	if rows := u.all.delayed; len(rows) > 0 {
+		dup, x, err := u.box.writer.Delay(ctx, tx, rows, xact == "")
+		if err != nil {
+			return "", fmt.Errorf("outbox: publish: %w", err)
+		}
+		if x != "" {
+			xact = x
+		}
+		for _, i := range dup {
+			refused = append(refused, rows[i].ID)
+		}
+	}
 	return xact, duplicates(refused)
 }
 
@@ -123,6 +151,10 @@ func (u *Unit) write(ctx context.Context, tx sqltx.Tx) (xact string, err error) 
 // for, and are written at once.
 func (u *Unit) statements(ctx context.Context, tx sqltx.Tx, err error) ([]sqltx.Statement, error) {
 	if err := errors.Join(err, u.err); err != nil {
+		return nil, err
+	}
+	if len(u.all.delayed) > 0 { // rows for a later time are few
+		_, err := u.write(ctx, tx)
 		return nil, err
 	}
 	var out []sqltx.Statement
@@ -166,5 +198,8 @@ func (u *Unit) committed() {
 		if len(u.rows(t)) > 0 {
 			u.box.store.Bell(t).Ring(Now)
 		}
+	}
+	if len(u.all.delayed) > 0 {
+		u.box.store.Bell(Later).Ring(Now)
 	}
 }

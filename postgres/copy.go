@@ -78,6 +78,9 @@ func PublishAll(ctx context.Context, box *outbox.Outbox, tx pgx.Tx, items iter.S
 	return ids, nil
 }
 
+// bothTables are those that are copied into.
+func bothTables() [2]outbox.Table { return [2]outbox.Table{outbox.ToBroker, outbox.ToLocal} }
+
 // bulk is one call of PublishAll.
 type bulk struct {
 	store   *store.Outbox

@@ -38,8 +38,8 @@ const (
 	listenLast  = 30 * time.Second
 )
 
-// A Listener wakes the relays and local consumers of other processes when this one has published, and those of this
-// process when another one has. It uses LISTEN and NOTIFY on one connection of its own, never in a transaction of
+// A Listener wakes the relays, local consumers and schedulers of other processes when this one has published or scheduled, and those
+// of this process when another one has. It uses LISTEN and NOTIFY on one connection of its own, never in a transaction of
 // yours: there NOTIFY makes all commits of the server wait for each other.
 //
 // It only saves time. What it cannot tell, since its connection is lost or notifications do not come through, is found at
@@ -111,7 +111,7 @@ func Listen(pool *pgxpool.Pool, st *store.Store, opts *ListenOptions) (*Listener
 func (l *Listener) String() string { return "postgres: listener" }
 
 // Channel is the name of the channel, of schema and prefix: "sixfold.outbox" unless the store has others. Other writers
-// may notify it too, with "outbox", "local" or nothing as the payload. Do so after the commit.
+// may notify it too, with "outbox", "local", "delayed" or nothing as the payload. Do so after the commit.
 func (l *Listener) Channel() string { return l.channel }
 
 // Err is nil while the listener hears other processes, else it says why not. Safe for concurrent use.
@@ -128,7 +128,7 @@ func (l *Listener) Run(ctx context.Context) error {
 		return errors.New("postgres: listen: Run was called twice; make a new Listener")
 	}
 	n := news{every: l.opts.Every}
-	for i, t := range bothTables() {
+	for i, t := range spokenOf() {
 		rings, stop := l.outbox.Bell(t).Listen()
 		defer stop()
 		n.rings[i] = rings
@@ -169,7 +169,7 @@ func (l *Listener) session(ctx context.Context, n *news) error {
 		_ = conn.Close(ctx) // it may be lost already
 	}()
 	l.found()
-	for _, t := range bothTables() {
+	for _, t := range spokenOf() {
 		l.outbox.Bell(t).Ring(outbox.Heard)
 	}
 	s := session{Listener: l, conn: conn, news: n, checked: time.Now()}

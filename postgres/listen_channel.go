@@ -11,8 +11,10 @@ import (
 // maxChannel is the limit of a channel's name in bytes, as of every identifier.
 const maxChannel = 63
 
-// bothTables are those that a Listener speaks of. Their names are the words of its notifications.
-func bothTables() [2]outbox.Table { return [2]outbox.Table{outbox.ToBroker, outbox.ToLocal} }
+// spokenOf are the tables of which a Listener speaks. Their names are the words of its notifications.
+func spokenOf() [3]outbox.Table {
+	return [3]outbox.Table{outbox.ToBroker, outbox.ToLocal, outbox.Later}
+}
 
 // channelOf names the channel of a set of tables. No name has a dot, so none is that of another set.
 func channelOf(schema, table string) string {
@@ -24,14 +26,14 @@ func channelOf(schema, table string) string {
 	return "sixfold:" + hex.EncodeToString(sum[:16])
 }
 
-// said reports whether a payload speaks of t. What says nothing that we know speaks of both.
+// said reports whether a payload speaks of t. What says nothing that we know speaks of all.
 func said(payload string, t outbox.Table) bool {
 	known := false
 	for word := range strings.FieldsSeq(payload) {
 		if word == t.String() {
 			return true
 		}
-		for _, other := range bothTables() {
+		for _, other := range spokenOf() {
 			known = known || word == other.String()
 		}
 	}

@@ -16,8 +16,8 @@ import (
 // when there is one again.
 type news struct {
 	every time.Duration
-	rings [2]<-chan outbox.Ring // of bothTables
-	tell  [2]bool
+	rings [3]<-chan outbox.Ring // of spokenOf
+	tell  [3]bool
 	due   time.Time // when it is told; zero: there is nothing
 	told  time.Time
 }
@@ -55,7 +55,7 @@ func (n *news) drain() {
 // payload says which tables there is something new in.
 func (n *news) payload() string {
 	var words []string
-	for i, t := range bothTables() {
+	for i, t := range spokenOf() {
 		if n.tell[i] {
 			words = append(words, t.String())
 		}
@@ -130,6 +130,8 @@ func (s *session) await(ctx context.Context, ended <-chan heard) (heard, bool) {
 			s.news.note(0, r, time.Now())
 		case r := <-s.news.rings[1]:
 			s.news.note(1, r, time.Now())
+		case r := <-s.news.rings[2]:
+			s.news.note(2, r, time.Now())
 		case <-timer.C:
 			return heard{}, false
 		case <-ctx.Done():
@@ -178,7 +180,7 @@ func (s *session) notify(ctx context.Context) error {
 		return fmt.Errorf("postgres: notify: %w", err)
 	}
 	s.checked, s.news.told = now, now
-	s.news.tell, s.news.due = [2]bool{}, time.Time{}
+	s.news.tell, s.news.due = [3]bool{}, time.Time{}
 	return nil
 }
 
@@ -188,7 +190,7 @@ func (s *session) hear(n *pgconn.Notification) {
 		return
 	}
 	s.checked = time.Now()
-	for _, t := range bothTables() {
+	for _, t := range spokenOf() {
 		if said(n.Payload, t) {
 			s.outbox.Bell(t).Ring(outbox.Heard)
 		}

@@ -24,8 +24,9 @@ type Kit struct {
 
 // New makes a Kit whose broker has these topics. As on a broker, messages to other topics have no place until a consumer
 // subscribes to them.
-func New(topics ...string) *Kit {
-	st := memory.New(nil)
+func New(topics ...string) *Kit { return kit(memory.New(nil), topics...) }
+
+func kit(st *memory.Store, topics ...string) *Kit {
 	return &Kit{Store: st, DB: st.DB(), Outbox: Record(st.Outbox()), Inbox: &Inbox{st.Inbox()}, Broker: NewBroker(topics...)}
 }
 

@@ -77,6 +77,11 @@ func (w countingWriter) Append(ctx context.Context, tx sqltx.Tx, t outbox.Table,
 	return w.Writer.Append(ctx, tx, t, rows, wantXact)
 }
 
+func (w countingWriter) Delay(ctx context.Context, tx sqltx.Tx, rows []outbox.DelayedRow, wantXact bool) ([]int, string, error) {
+	w.r.written.Add(int64(len(rows)))
+	return w.Writer.Delay(ctx, tx, rows, wantXact)
+}
+
 func (w countingWriter) Prepare(t outbox.Table, rows []outbox.Row) (sqltx.Statement, error) {
 	w.r.written.Add(int64(len(rows)))
 	return w.Writer.Prepare(t, rows)

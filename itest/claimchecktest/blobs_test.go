@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	_ "github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	_ "modernc.org/sqlite"
@@ -49,6 +50,18 @@ func postgres(t *testing.T) (*store.Store, sqltx.DB[pgx.Tx], *pgxpool.Pool) {
 	return st, db, pool(as.Superuser)
 }
 
+// mariadb is a migrated store on MariaDB.
+func mariadb(t *testing.T) (*store.Store, *sql.DB) {
+	t.Helper()
+	db, err := sql.Open("mysql", servers.MariaDB(t).Database(t)+"?interpolateParams=true&tx_isolation=%27READ-COMMITTED%27")
+	must(t, err)
+	t.Cleanup(func() { db.Close() })
+	st, err := store.MySQL(sqltx.StdDB(db), nil)
+	must(t, err)
+	must(t, st.Migrate(t.Context()))
+	return st, db
+}
+
 // sqlite is a migrated store in a file. clock may be nil.
 func sqlite(t *testing.T, clock func() time.Time) (*store.Store, sqltx.DB[*sql.Tx]) {
 	t.Helper()
@@ -79,6 +92,14 @@ func each(t *testing.T, test func(t *testing.T, b blobStore)) {
 		test(t, blobStore{st.Blobs(), func(t *testing.T, by time.Duration) {
 			t.Helper()
 			_, err := super.Exec(t.Context(), "UPDATE sixfold.blob SET at = at - $1::interval", by)
+			must(t, err)
+		}})
+	})
+	t.Run("MariaDB", func(t *testing.T) {
+		st, super := mariadb(t)
+		test(t, blobStore{st.Blobs(), func(t *testing.T, by time.Duration) {
+			t.Helper()
+			_, err := super.ExecContext(t.Context(), "UPDATE sixfold_blob SET at = at - ?", by.Microseconds())
 			must(t, err)
 		}})
 	})

@@ -6,9 +6,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kfake"
+
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
 	"github.com/sixfold-go/sixfold/itest/servers"
+	"github.com/sixfold-go/sixfold/transport/kafka"
 	"github.com/sixfold-go/sixfold/transport/nats"
 	"github.com/sixfold-go/sixfold/transport/rabbitmq"
 )
@@ -38,7 +41,7 @@ func deadTopicOf(t *testing.T, tr bus.Transport, topic string, first bool) {
 	}
 }
 
-// redriveTopic is what both brokers do.
+// redriveTopic is what all brokers do.
 func redriveTopic(t *testing.T, r *runner, broker, topic string) {
 	t.Helper()
 	want := func(code int, text string, args ...string) {
@@ -113,5 +116,74 @@ func TestDeadTopicOfRabbitMQ(t *testing.T) {
 	}
 	if seen["m-1"] != 1 || seen["m-2"] != 1 {
 		t.Errorf("arrived: %v", seen)
+	}
+}
+
+// fakeKafka starts fake brokers and answers their URL.
+func fakeKafka(t *testing.T) string {
+	t.Helper()
+	c, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return "kafka://" + c.ListenAddrs()[0]
+}
+
+// kafkaWithDead starts fake brokers with three messages of topic, and their dead letters.
+func kafkaWithDead(t *testing.T, topic string) string {
+	t.Helper()
+	url := fakeKafka(t)
+	withDead(t, url, topic)
+	return url
+}
+
+func withDead(t *testing.T, url, topic string) {
+	t.Helper()
+	tr, err := kafka.New(url, &kafka.Options{Topics: []string{topic}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close(context.WithoutCancel(t.Context()))
+	for { // Apache Kafka takes connections before it can do anything
+		s, err := tr.Open(t.Context())
+		if err == nil {
+			err = s.Close(t.Context())
+		}
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, bus.ErrUnavailable) {
+			t.Fatal(err)
+		}
+	}
+	deadTopicOf(t, tr, topic, true)
+}
+
+// Kafka removes nothing from the middle of a partition: what was sent again is noted until all before it was.
+func TestDeadTopicOfKafka(t *testing.T) {
+	deadTopicOfKafka(t, kafkaWithDead(t, "orders"))
+}
+
+// The same on Apache Kafka itself, where its jars are.
+func TestDeadTopicOfApacheKafka(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: Apache Kafka takes its time to start")
+	}
+	url := servers.PrivateKafka(t).URL()
+	withDead(t, url, "orders")
+	deadTopicOfKafka(t, url)
+}
+
+func deadTopicOfKafka(t *testing.T, url string) {
+	t.Helper()
+	r := newRunner(t, "SIXFOLD_BROKER="+url)
+	redriveTopic(t, r, url, "orders")
+	got := r.run("bus", "peek", "orders", "--body")
+	if strings.Count(got.out, "body of m-1") != 2 || strings.Count(got.out, "body of m-2") != 2 || strings.Count(got.out, "body of m-3") != 1 || strings.Contains(got.out, "sixfold-dead") || !strings.Contains(got.out, `tenant="7"`) {
+		t.Errorf("the topic has: %s", got.out)
+	}
+	if got := r.run("bus", "peek", "orders.dead"); !strings.Contains(got.out, "1 of 1") {
+		t.Errorf("what was sent again is still there: %s", got.all())
 	}
 }

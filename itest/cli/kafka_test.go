@@ -5,19 +5,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/twmb/franz-go/pkg/kfake"
 )
 
 // The bus commands on Kafka: topics are made only when that is asked for, messages are shown without moving a group, and
 // nothing is purged.
 func TestKafka(t *testing.T) {
-	c, err := kfake.NewCluster(kfake.NumBrokers(1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	r := newRunner(t, "SIXFOLD_BROKER=kafka://"+c.ListenAddrs()[0])
+	r := newRunner(t, "SIXFOLD_BROKER="+fakeKafka(t))
 	for _, step := range []struct {
 		args string
 		code int

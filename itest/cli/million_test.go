@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/sixfold-go/sixfold/cmd/sixfold/cli"
+	"github.com/sixfold-go/sixfold/itest/roles"
 	"github.com/sixfold-go/sixfold/itest/servers"
 )
 
@@ -22,9 +23,10 @@ func TestAMillionRowsCostNothing(t *testing.T) {
 	}
 	const byID = "f47ac10b-58cc-4372-a567-0e02b2c3d479" // which Sixfold did not make
 	dsn := servers.Postgres(t).Database(t)
-	t.Setenv("SIXFOLD_DSN", dsn)
+	as := crew{roles.On(t, dsn, nil)}
 	run := func(args ...string) (string, time.Duration) {
 		t.Helper()
+		t.Setenv("SIXFOLD_DSN", as.login(args))
 		var out, stderr strings.Builder
 		began := time.Now()
 		if code := cli.Main(args, strings.NewReader(""), &out, &stderr); code > 1 {
@@ -32,7 +34,6 @@ func TestAMillionRowsCostNothing(t *testing.T) {
 		}
 		return out.String(), time.Since(began)
 	}
-	run("migrate", "up")
 	pool, err := pgxpool.New(t.Context(), dsn)
 	if err != nil {
 		t.Fatal(err)

@@ -40,7 +40,7 @@ func crowdOnPostgres(t *testing.T) *crowd {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	c := &crowd{newRunner(t, "SIXFOLD_DSN="+dsn), "sixfold.outbox", `INSERT INTO sixfold.outbox (seq, partition, id, class, topic, attrs) OVERRIDING SYSTEM VALUE
+	c := &crowd{newCrew(t, dsn), "sixfold.outbox", `INSERT INTO sixfold.outbox (seq, partition, id, class, topic, attrs) OVERRIDING SYSTEM VALUE
 		SELECT g, 0, (lpad(to_hex(1720000000000 + 10 * g), 12, '0') || '70008000' || lpad(to_hex(g), 12, '0'))::uuid, '', 'orders', '{"type":"a"}' FROM generate_series(%d::bigint, %d) g`,
 		func(q string) {
 			t.Helper()

@@ -24,25 +24,34 @@ func (r result) all() string { return r.out + r.err }
 
 // runner runs the command with variables of its own, and none of ours that it reads.
 type runner struct {
-	t   testing.TB
-	bin string
-	env []string
+	t    testing.TB
+	bin  string
+	env  []string
+	crew *crew // nil: everything runs as SIXFOLD_DSN says
 }
 
 func newRunner(t testing.TB, env ...string) *runner {
 	t.Helper()
-	return &runner{t, filepath.Join(command(t), "sixfold"), append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}, env...)}
+	return &runner{t: t, bin: filepath.Join(command(t), "sixfold"), env: append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}, env...)}
 }
 
 // with is the same with another variable.
 func (r *runner) with(env ...string) *runner {
-	return &runner{r.t, r.bin, append(r.env[:len(r.env):len(r.env)], env...)}
+	return &runner{r.t, r.bin, append(r.env[:len(r.env):len(r.env)], env...), r.crew}
+}
+
+// envOf are the variables of a command, with the login of who runs it.
+func (r *runner) envOf(args []string) []string {
+	if r.crew == nil {
+		return r.env
+	}
+	return append(r.env[:len(r.env):len(r.env)], "SIXFOLD_DSN="+r.crew.login(args))
 }
 
 func (r *runner) cmd(ctx context.Context, args ...string) (*exec.Cmd, *bytes.Buffer, *bytes.Buffer) {
 	c := exec.CommandContext(ctx, r.bin, args...)
 	var out, err bytes.Buffer
-	c.Env, c.Stdout, c.Stderr = r.env, &out, &err
+	c.Env, c.Stdout, c.Stderr = r.envOf(args), &out, &err
 	c.Dir = r.t.TempDir()
 	return c, &out, &err
 }
@@ -50,7 +59,7 @@ func (r *runner) cmd(ctx context.Context, args ...string) (*exec.Cmd, *bytes.Buf
 // run runs it in this process.
 func (r *runner) run(args ...string) result {
 	r.t.Helper()
-	got, err := here(r.t.TempDir(), r.env, args)
+	got, err := here(r.t.TempDir(), r.envOf(args), args)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -58,10 +67,11 @@ func (r *runner) run(args ...string) result {
 }
 
 // variables are those that the command reads, itself or through a library.
-var variables = []string{"SIXFOLD_DSN", "SIXFOLD_BROKER", "PGPASSWORD", "PGOPTIONS", "HOME", "COLUMNS"}
+var variables = []string{"SIXFOLD_DSN", "SIXFOLD_BROKER", "PGPASSWORD", "PGOPTIONS", "HOME", "COLUMNS",
+	"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_EC2_METADATA_DISABLED"}
 
 // here runs the command in this process, in a directory and with variables of its own; the last value of one counts.
-func here(dir string, env, args []string) (r result, err error) {
+func here(dir string, env, args []string, opts ...cli.Option) (r result, err error) {
 	own := map[string]string{}
 	for _, v := range env {
 		name, value, _ := strings.Cut(v, "=")
@@ -86,7 +96,7 @@ func here(dir string, env, args []string) (r result, err error) {
 	}
 	defer func() { err = errors.Join(err, os.Chdir(before)) }()
 	var out, stderr bytes.Buffer
-	r.code = cli.Main(args, strings.NewReader(""), &out, &stderr)
+	r.code = cli.Main(args, strings.NewReader(""), &out, &stderr, opts...)
 	r.out, r.err = out.String(), stderr.String()
 	return r, nil
 }

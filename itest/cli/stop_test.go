@@ -21,10 +21,7 @@ func TestInterruptedPurgeSaysWhatWasDone(t *testing.T) {
 		t.Skip("there are no signals")
 	}
 	dsn := servers.Postgres(t).Database(t)
-	r := newRunner(t, "SIXFOLD_DSN="+dsn)
-	if got := r.run("migrate", "up"); got.code != 0 {
-		t.Fatal(got.err)
-	}
+	r := newCrew(t, dsn)
 	pool, err := pgxpool.New(t.Context(), dsn)
 	if err != nil {
 		t.Fatal(err)

@@ -51,7 +51,7 @@ func TestWhatStandsInTheWay(t *testing.T) {
 // With the grants of its role each command works, or says which privilege it wants.
 func TestCommandsWithTheGrantsOfRoles(t *testing.T) {
 	as := roles.On(t, servers.Postgres(t).Database(t), nil)
-	application, reader, relay := newRunner(t, "SIXFOLD_DSN="+as.Application), newRunner(t, "SIXFOLD_DSN="+as.Reader), newRunner(t, "SIXFOLD_DSN="+as.Relay)
+	application, reader, relay, operator := newRunner(t, "SIXFOLD_DSN="+as.Application), newRunner(t, "SIXFOLD_DSN="+as.Reader), newRunner(t, "SIXFOLD_DSN="+as.Relay), newRunner(t, "SIXFOLD_DSN="+as.Operator)
 	publish := []string{"outbox", "publish", "--topic", "orders", "--type", "orders.placed"}
 	for _, c := range []struct {
 		who  *runner
@@ -71,6 +71,14 @@ func TestCommandsWithTheGrantsOfRoles(t *testing.T) {
 		{relay, publish, 1, "the database role lacks a privilege"},
 		{reader, []string{"outbox", "purge", "--all", "--yes"}, 1, "the database role lacks a privilege"},
 		{application, []string{"outbox", "list"}, 1, "the database role lacks a privilege"},
+		{operator, []string{"dead", "list"}, 0, ""},
+		{operator, []string{"parked", "list"}, 0, ""},
+		{operator, []string{"dead", "redrive", "--consumer", "nobody", "--reason", "a try", "--yes"}, 0, ""},
+		{operator, []string{"dead", "show", "7"}, 1, "no parked message"},
+		{operator, []string{"explain", "0190a000-0000-7000-8000-00000000000a"}, 1, "0190a000"},
+		{reader, []string{"dead", "redrive", "--consumer", "nobody", "--reason", "a try", "--yes"}, 1, "the database role lacks a privilege"},
+		{application, []string{"dead", "discard", "7", "--reason", "a try", "--yes"}, 1, "the database role lacks a privilege"},
+		{relay, []string{"parked", "list"}, 1, "the database role lacks a privilege"},
 		{newRunner(t, "SIXFOLD_DSN="+as.Migrator), []string{"outbox", "purge", "--all", "--yes"}, 0, "removed 1"},
 	} {
 		if got := c.who.run(c.args...); got.code != c.code || !strings.Contains(got.all(), c.says) {

@@ -32,6 +32,10 @@ var says = map[string]string{
 	"medshape":    `type func(context.Context, create) error of h does not match inferred type func(ctx context.Context, c create) (R, error)`,
 	"medquery":    `in call to mediator.OnCommand, C (type create) does not satisfy sixfold.Command[R] (wrong type for method returns)`,
 	"medtx":       `type func(context.Context, pgx.Tx, placed) error of h does not match inferred type func(ctx context.Context, tx *sql.Tx, m M) error`,
+	"flowstate":   `type flow.Task[invoice] of flow.Step("reserve", flow.Do(func(s *invoice) reserve {…})).NoUndo("none") does not match inferred type flow.Part[order] for flow.Part[S]`,
+	"flowreply":   `type func(s *order, r reserved) error of func(s *order, r reserved) error {…} does not match inferred type func(s *order, r placed) error for func(s *S, r R) error`,
+	"sagatx":      `in call to saga.Define, type saga.Step[pgx.Tx, state] of step does not match inferred type saga.Step[*sql.Tx, S]`,
+	"sagamessage": `type func(context.Context, pgx.Tx, *state, paid, *saga.Effects) error of h does not match inferred type func(ctx context.Context, tx pgx.Tx, s *state, m placed, fx *saga.Effects) error`,
 	"nomessage":   `struct{ID string} does not implement sixfold.Message (missing method MessageName)`,
 }
 

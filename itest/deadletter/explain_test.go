@@ -116,6 +116,13 @@ func TestExplainWhatIsGone(t *testing.T) {
 		}
 		w.says(id, nil, "Nothing is known here")
 		w.says(id, &explain.Options{Sources: []string{"shop"}}, `Consumer "billing" handled it at`, `Consumer "shipping" handled it at`, `from "shop"`)
+		signed := &sixfold.Envelope{ID: sixfold.NewID(), Source: "elsewhere", Type: "t"}
+		signed.SetIssuer("shop")
+		must(t, w.run.InTx(t.Context(), func(tx sqltx.Tx) error {
+			_, err := w.st.Inbox().Record(t.Context(), tx, "billing", []inbox.Record{inbox.RecordOf(signed)})
+			return err
+		}))
+		w.says(signed.ID, &explain.Options{Sources: []string{"shop"}}, `Consumer "billing" handled it at`)
 		// A source that was seen lately need not be named.
 		w.put(letter{})
 		w.says(id, nil, `Consumer "billing" handled it at`)
@@ -134,7 +141,7 @@ func TestExplainWhatIsGone(t *testing.T) {
 }
 
 func TestExplainRefusesWhatIsNoID(t *testing.T) {
-	w := newWorld(t, false)
+	w := onSQLite(t)
 	for _, id := range []string{"", "a\x00b", strings.Repeat("x", 256)} {
 		if _, err := explain.Message(context.Background(), w.st.Explain(), id, nil); err == nil || !strings.Contains(err.Error(), "give the id") {
 			t.Errorf("%q: %v", id, err)

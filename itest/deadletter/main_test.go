@@ -20,6 +20,7 @@ import (
 	"github.com/sixfold-go/sixfold/inbox"
 	"github.com/sixfold-go/sixfold/itest/roles"
 	"github.com/sixfold-go/sixfold/itest/servers"
+	"github.com/sixfold-go/sixfold/itest/tables"
 	"github.com/sixfold-go/sixfold/outbox"
 	"github.com/sixfold-go/sixfold/sqltx"
 	"github.com/sixfold-go/sixfold/store"
@@ -79,38 +80,75 @@ func open(ctx context.Context, dsn string) (w *world, stop func(), err error) {
 	return w, stop, err
 }
 
-// each runs a test on every database.
-func each(t *testing.T, test func(t *testing.T, w *world)) {
-	for _, name := range []string{"SQLite", "PostgreSQL"} {
-		t.Run(name, func(t *testing.T) { test(t, newWorld(t, name == "PostgreSQL")) })
-	}
-	t.Run("MariaDB", func(t *testing.T) { test(t, plainWorld(t, "mysql:"+servers.MariaDB(t).Database(t))) })
+// prepared are databases with their tables. The tests of this process have them one after another, and find them empty: making the
+// tables takes longer than most tests.
+var prepared struct {
+	lite  []byte // a file
+	pg    *roles.Logins
+	maria string // as open takes it
 }
 
-func newWorld(t testing.TB, pg bool) *world {
+// each runs a test on every database.
+func each(t *testing.T, test func(t *testing.T, w *world)) {
+	t.Run("SQLite", func(t *testing.T) { test(t, onSQLite(t)) })
+	t.Run("PostgreSQL", func(t *testing.T) { test(t, onPostgres(t)) })
+	t.Run("MariaDB", func(t *testing.T) { test(t, onMariaDB(t)) })
+}
+
+func onSQLite(t testing.TB) *world {
 	t.Helper()
-	if !pg {
-		return plainWorld(t, "sqlite:"+filepath.Join(t.TempDir(), "t.db"))
+	if prepared.lite == nil {
+		path := filepath.Join(t.TempDir(), "made.db")
+		w, stop, err := open(t.Context(), "sqlite:"+path)
+		must(t, err)
+		must(t, w.st.Migrate(t.Context()))
+		stop() // which leaves no log beside the file
+		prepared.lite, err = os.ReadFile(path)
+		must(t, err)
 	}
-	as := roles.On(t, servers.Postgres(t).Database(t), nil)
-	w, stop, err := open(t.Context(), as.Superuser)
-	must(t, err)
-	t.Cleanup(stop)
-	operator, stop, err := open(t.Context(), as.Operator)
-	must(t, err)
-	t.Cleanup(stop)
-	w.t, w.dsn, w.letters = t, as.Operator, operator.letters
+	path := filepath.Join(t.TempDir(), "t.db")
+	must(t, os.WriteFile(path, prepared.lite, 0o600))
+	return opened(t, "sqlite:"+path)
+}
+
+func onPostgres(t testing.TB) *world {
+	t.Helper()
+	if prepared.pg == nil {
+		dsn, err := servers.Postgres(t).CreateDatabase(t.Context(), "deadletter") // it goes with the server
+		must(t, err)
+		prepared.pg = roles.On(t, dsn, nil)
+	}
+	w, operator := opened(t, prepared.pg.Superuser), opened(t, prepared.pg.Operator)
+	w.dsn, w.letters = operator.dsn, operator.letters
+	w.exec("TRUNCATE {{" + strings.Join(tables.Names(), "}}, {{") + "}} RESTART IDENTITY")
 	return w
 }
 
-// plainWorld is one in which everybody may do everything.
-func plainWorld(t testing.TB, dsn string) *world {
+func onMariaDB(t testing.TB) *world {
+	t.Helper()
+	if prepared.maria == "" {
+		dsn, err := servers.MariaDB(t).CreateDatabase(t.Context(), "deadletter") // it goes with the server
+		must(t, err)
+		must(t, opened(t, "mysql:"+dsn).st.Migrate(t.Context()))
+		prepared.maria = "mysql:" + dsn
+	}
+	w := opened(t, prepared.maria)
+	for _, table := range tables.Names() {
+		w.exec("DELETE FROM {{" + table + "}}")
+	}
+	for _, table := range []string{"outbox", "parked", "line"} { // whose numbers the tests know
+		w.exec("TRUNCATE TABLE {{" + table + "}}")
+	}
+	return w
+}
+
+// opened is the world of a DSN until the test ends.
+func opened(t testing.TB, dsn string) *world {
 	t.Helper()
 	w, stop, err := open(t.Context(), dsn)
 	must(t, err)
 	t.Cleanup(stop)
 	w.t = t
-	must(t, w.st.Migrate(t.Context()))
 	return w
 }
 

@@ -72,3 +72,7 @@ func toKafka(t *testing.T, p *peer) {
 func TestFromNodeThroughKafka(t *testing.T) { fromKafka(t, node(t)) }
 
 func TestToNodeThroughKafka(t *testing.T) { toKafka(t, node(t)) }
+
+func TestFromPythonThroughKafka(t *testing.T) { fromKafka(t, python(t)) }
+
+func TestToPythonThroughKafka(t *testing.T) { toKafka(t, python(t)) }

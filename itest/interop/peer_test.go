@@ -1,5 +1,5 @@
-// Package interop exchanges events between Sixfold and clients of other languages, in both directions: Node with amqplib, nats.js and the
-// CloudEvents SDK, Python with aio-pika, nats-py and the CloudEvents SDK. Their programs are in the folders node and
+// Package interop exchanges events, and requests, between Sixfold and clients of other languages, in both directions: Node with amqplib, nats.js, kafkajs, the
+// client of SQS and the CloudEvents SDK, Python with aio-pika, nats-py, confluent-kafka and the CloudEvents SDK. Their programs are in the folders node and
 // python. What they need is installed into a cache, at the versions of their lock files.
 package interop
 

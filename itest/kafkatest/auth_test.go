@@ -21,6 +21,7 @@ import (
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/itest/hand"
 	"github.com/sixfold-go/sixfold/transport/kafka"
 )
 
@@ -79,7 +80,7 @@ func TestTLSAndSCRAM(t *testing.T) {
 			if err == nil {
 				var s bus.Sender
 				if s, err = tr.Open(t.Context()); err == nil {
-					err = errors.Join(send(t, s, messages(topic, "k/1")...)...)
+					err = errors.Join(hand.Send(t, s, hand.Messages(topic, "k/1")...)...)
 				}
 			}
 			bad := strings.Contains(name, "wrong") || strings.Contains(name, "mechanism") // the fake brokers hang up then
@@ -128,11 +129,11 @@ func TestRights(t *testing.T) {
 	f.fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.FindCoordinator, kmsg.JoinGroup}, Group: "shipping", Err: kerr.GroupAuthorizationFailed, Count: -1})
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	if _, err := subscribe(t, tr, group(topic)).Receive(ctx, 1); !errors.Is(err, bus.ErrRefused) {
+	if _, err := hand.Subscribe(t, tr, group(topic)).Receive(ctx, 1); !errors.Is(err, bus.ErrRefused) {
 		t.Errorf("without rights to the group: %v", err)
 	}
 	h := f.fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: topic, Err: kerr.TopicAuthorizationFailed, Count: -1})
-	for _, err := range send(t, open(t, tr), messages(topic, "k/1", "l/2")...) {
+	for _, err := range hand.Send(t, hand.Open(t, tr), hand.Messages(topic, "k/1", "l/2")...) {
 		if !errors.Is(err, bus.ErrRefused) && !errors.Is(err, bus.ErrUnavailable) {
 			t.Errorf("without rights to the topic: %v", err)
 		}

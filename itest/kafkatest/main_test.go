@@ -4,7 +4,6 @@ package kafkatest
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -16,7 +15,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
 	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/transport/kafka"
@@ -98,89 +96,6 @@ func (f *fixture) raw(tb testing.TB, opts ...kgo.Opt) *kgo.Client {
 	return c
 }
 
-func open(tb testing.TB, t bus.Transport) bus.Sender {
-	tb.Helper()
-	s, err := t.Open(tb.Context())
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return s
-}
-
-func subscribe(tb testing.TB, t bus.Transport, sub bus.Subscription) bus.Source {
-	tb.Helper()
-	s, err := t.Subscribe(tb.Context(), sub)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return s
-}
-
 func group(topic string) bus.Subscription {
 	return bus.Subscription{Topics: []string{topic}, Group: "shipping", Ordered: true}
-}
-
-// messages makes one for each "key/body".
-func messages(topic string, texts ...string) []bus.Outgoing {
-	out := make([]bus.Outgoing, len(texts))
-	for i, text := range texts {
-		key, _, _ := strings.Cut(text, "/")
-		out[i] = bus.Outgoing{Topic: topic, Envelope: &sixfold.Envelope{ID: sixfold.NewID(), Source: "kafkatest", Type: "test", Key: key, Time: time.Now().UTC(),
-			ContentType: "text/plain", Body: []byte(text)}}
-	}
-	return out
-}
-
-func send(tb testing.TB, s bus.Sender, batch ...bus.Outgoing) []error {
-	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), 20*time.Second)
-	defer cancel()
-	return s.Send(ctx, batch).Wait(ctx)
-}
-
-func mustSend(tb testing.TB, s bus.Sender, batch ...bus.Outgoing) {
-	tb.Helper()
-	if err := errors.Join(send(tb, s, batch...)...); err != nil {
-		tb.Fatal(err)
-	}
-}
-
-// receive takes at least n deliveries.
-func receive(tb testing.TB, src bus.Source, n int) []*bus.Delivery {
-	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), 20*time.Second)
-	defer cancel()
-	var all []*bus.Delivery
-	for len(all) < n {
-		ds, err := src.Receive(ctx, 1000)
-		if err != nil {
-			tb.Fatalf("%d of %d came: %v: %v", len(all), n, bodies(all), err)
-		}
-		all = append(all, ds...)
-	}
-	return all
-}
-
-func settle(tb testing.TB, src bus.Source, ds ...*bus.Delivery) {
-	tb.Helper()
-	if err := errors.Join(trySettle(tb, src, false, ds...)...); err != nil {
-		tb.Fatal(err)
-	}
-}
-
-func trySettle(tb testing.TB, src bus.Source, release bool, ds ...*bus.Delivery) []error {
-	tb.Helper()
-	ss := make([]bus.Settlement, len(ds))
-	for i, d := range ds {
-		ss[i] = bus.Settlement{Delivery: d, Release: release}
-	}
-	return src.Settle(tb.Context(), ss)
-}
-
-func bodies(ds []*bus.Delivery) []string {
-	out := make([]string, len(ds))
-	for i, d := range ds {
-		out[i] = string(d.Body)
-	}
-	return out
 }

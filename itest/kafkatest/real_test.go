@@ -9,7 +9,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/sixfold-go/sixfold/bus/bustest"
+	"github.com/sixfold-go/sixfold/itest/hand"
 	"github.com/sixfold-go/sixfold/itest/servers"
+	"github.com/sixfold-go/sixfold/request/requesttest"
 	"github.com/sixfold-go/sixfold/transport/kafka"
 )
 
@@ -56,17 +58,27 @@ func TestConformanceOnKafka(t *testing.T) {
 	}
 }
 
+// Calls over Apache Kafka itself.
+// guarantees: Q1, Q2, Q3, Q4, Q5, Q6
+func TestRequestLaneOnKafka(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the fake brokers are enough for a short run")
+	}
+	f, _ := newReal(t)
+	requesttest.Run(t, requesttest.Config{Deadline: 4 * time.Second, Patience: time.Minute}, f.requestHarness)
+}
+
 // Kafka's own console consumer reads what the driver wrote, and the driver what its console producer wrote.
 func TestForeignClient(t *testing.T) {
 	if testing.Short() {
-		t.Skip("Java takes its time")
+		t.Skip("-short: Apache Kafka takes its time to start")
 	}
 	f, k := newReal(t)
 	tr, _ := f.connect(t, fast(kafka.Options{}))
 	topic := declare(t, tr, f.topic())
-	batch := messages(topic, "kèy/grüße")
+	batch := hand.Messages(topic, "kèy/grüße")
 	batch[0].Headers = map[string]string{"tenant": "Ä"}
-	mustSend(t, open(t, tr), batch...)
+	hand.MustSend(t, hand.Open(t, tr), batch...)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	out, err := k.Tool(ctx, "org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server", f.seeds, "--topic", topic, "--from-beginning", "--max-messages", "1", "--timeout-ms", "30000",
@@ -74,7 +86,7 @@ func TestForeignClient(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	for _, part := range []string{"ce_specversion:1.0", "ce_id:" + batch[0].ID, "ce_type:test", "ce_source:kafkatest", "ce_partitionkey:kèy", "content-type:text/plain", "tenant:Ä", "kèy\t", "kèy/grüße"} {
+	for _, part := range []string{"ce_specversion:1.0", "ce_id:" + batch[0].ID, "ce_type:test", "ce_source:hand", "ce_partitionkey:kèy", "content-type:text/plain", "tenant:Ä", "kèy\t", "kèy/grüße"} {
 		if !strings.Contains(out, part) {
 			t.Errorf("%q is not in: %s", part, out)
 		}
@@ -85,19 +97,19 @@ func TestForeignClient(t *testing.T) {
 // guarantees: R1, R4, R7
 func TestBrokerKilled(t *testing.T) {
 	if testing.Short() {
-		t.Skip("Java takes its time")
+		t.Skip("-short: Apache Kafka takes its time to start")
 	}
 	f, k := newReal(t)
 	tr, _ := f.connect(t, fast(kafka.Options{}))
 	topic := declare(t, tr, f.topic())
-	src := subscribe(t, tr, group(topic))
-	s := open(t, tr)
-	mustSend(t, s, messages(topic, "k/1", "k/2")...)
-	settle(t, src, receive(t, src, 1)...)
+	src := hand.Subscribe(t, tr, group(topic))
+	s := hand.Open(t, tr)
+	hand.MustSend(t, s, hand.Messages(topic, "k/1", "k/2")...)
+	hand.Settle(t, src, hand.Receive(t, src, 1)...)
 	if err := k.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	for _, err := range send(t, s, messages(topic, "k/3")...) {
+	for _, err := range hand.Send(t, s, hand.Messages(topic, "k/3")...) {
 		if err == nil {
 			t.Error("a dead broker confirmed")
 		}
@@ -110,7 +122,7 @@ func TestBrokerKilled(t *testing.T) {
 	for {
 		again, err := tr.Open(ctx)
 		if err == nil {
-			err = again.Send(ctx, messages(topic, "k/3")).Wait(ctx)[0]
+			err = again.Send(ctx, hand.Messages(topic, "k/3")).Wait(ctx)[0]
 		}
 		if err == nil {
 			break
@@ -121,9 +133,9 @@ func TestBrokerKilled(t *testing.T) {
 	}
 	last := ""
 	for last != "k/3" {
-		for _, d := range receive(t, src, 1) {
+		for _, d := range hand.Receive(t, src, 1) {
 			last = string(d.Body)
-			trySettle(t, src, false, d)
+			hand.TrySettle(t, src, false, d)
 		}
 	}
 	var all []string

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/itest/hand"
 	"github.com/sixfold-go/sixfold/transport/kafka"
 )
 
@@ -61,12 +63,12 @@ func TestAnswerThatIsNoYesEndsThePipe(t *testing.T) {
 			f := newFake(t)
 			tr, _ := f.connect(t, fast(kafka.Options{}))
 			topic := declare(t, tr, f.topic())
-			s := open(t, tr)
-			mustSend(t, s, messages(topic, "k/0")...)
+			s := hand.Open(t, tr)
+			hand.MustSend(t, s, hand.Messages(topic, "k/0")...)
 			h := f.fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: topic, Err: code})
 			var pending []bus.Pending
 			for i := 1; i < 20; i++ {
-				pending = append(pending, s.Send(t.Context(), messages(topic, fmt.Sprint("k/", i))))
+				pending = append(pending, s.Send(t.Context(), hand.Messages(topic, fmt.Sprint("k/", i))))
 			}
 			taken := 1
 			for i, p := range pending {
@@ -91,20 +93,33 @@ func TestAnswerThatIsNoYesEndsThePipe(t *testing.T) {
 					}
 				}
 			}
-			for _, err := range send(t, s, messages(topic, "k/99", "l/99")...) {
+			for _, err := range hand.Send(t, s, hand.Messages(topic, "k/99", "l/99")...) {
 				if !errors.Is(err, bus.ErrUnavailable) || !strings.Contains(err.Error(), "open another") {
 					t.Errorf("the broken pipe answered %v", err)
 				}
 			}
-			mustSend(t, open(t, tr), messages(topic, "k/100")...)
+			hand.MustSend(t, hand.Open(t, tr), hand.Messages(topic, "k/100")...)
 		})
+	}
+}
+
+// writes has one token for each request to produce that was written.
+type writes chan struct{}
+
+// OnBrokerWrite implements kgo.HookBrokerWrite.
+func (w writes) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, _ error) {
+	if key == int16(kmsg.Produce) {
+		w <- struct{}{}
 	}
 }
 
 // A broker that knows nothing of a producer takes any sequence number; so the first batch goes alone. [PrefixAfterFailure]
 func TestFirstBatchGoesAlone(t *testing.T) {
 	f := newFake(t)
-	tr, _ := f.connect(t, fast(kafka.Options{Partitions: 1}))
+	o := fast(kafka.Options{Partitions: 1})
+	wrote := make(writes, 10)
+	o.Client = []kgo.Opt{kgo.WithHooks(wrote)}
+	tr, _ := f.connect(t, o)
 	topic := declare(t, tr, f.topic())
 	hold := make(chan struct{})
 	first := make(chan struct{})
@@ -130,10 +145,16 @@ func TestFirstBatchGoesAlone(t *testing.T) {
 		}
 		return resp, nil, true
 	})
-	s := open(t, tr)
-	a := s.Send(t.Context(), messages(topic, "k/1"))
+	s := hand.Open(t, tr)
+	a := s.Send(t.Context(), hand.Messages(topic, "k/1"))
 	<-first
-	b := s.Send(t.Context(), messages(topic, "k/2"))
+	<-wrote
+	b := s.Send(t.Context(), hand.Messages(topic, "k/2"))
+	select {
+	case <-wrote:
+		t.Error("a second batch was written before the first was answered")
+	case <-time.After(300 * time.Millisecond):
+	}
 	close(hold)
 	for _, p := range []bus.Pending{a, b} {
 		for _, err := range p.Wait(t.Context()) {
@@ -147,6 +168,48 @@ func TestFirstBatchGoesAlone(t *testing.T) {
 	}
 	if log := f.log(t, topic); len(log) != 0 {
 		t.Errorf("the broker has %v", log)
+	}
+}
+
+// Each batch of a sender bears its producer id and the number that follows the one before it in its partition, so that no broker takes
+// one whose predecessor it has not. [PrefixAfterFailure]
+// guarantees: R4
+func TestBatchesAreNumbered(t *testing.T) {
+	f := newFake(t)
+	tr, _ := f.connect(t, fast(kafka.Options{Partitions: 2}))
+	topic := declare(t, tr, f.topic())
+	var mu sync.Mutex
+	batches, next := 0, map[string]int32{} // by producer and partition
+	f.fake.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		f.fake.KeepControl()
+		mu.Lock()
+		defer mu.Unlock()
+		for _, rt := range req.(*kmsg.ProduceRequest).Topics {
+			for _, rp := range rt.Partitions {
+				var b kmsg.RecordBatch
+				if err := b.ReadFrom(rp.Records); err != nil {
+					t.Error(err)
+				}
+				who := fmt.Sprint(b.ProducerID, "/", rp.Partition)
+				if b.ProducerID < 0 || b.ProducerEpoch < 0 || b.FirstSequence != next[who] {
+					t.Errorf("producer %d, epoch %d, partition %d: number %d, want %d", b.ProducerID, b.ProducerEpoch, rp.Partition, b.FirstSequence, next[who])
+				}
+				next[who] += b.NumRecords
+				batches++
+			}
+		}
+		return nil, nil, false
+	})
+	for range 2 { // the next sender begins anew
+		s := hand.Open(t, tr)
+		for i := range 20 {
+			hand.MustSend(t, s, hand.Messages(topic, fmt.Sprint("a/", i), fmt.Sprint("b/", i), fmt.Sprint("foobar/", i), fmt.Sprint("abc/", i), fmt.Sprint("21/", i))...)
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if batches < 40 || len(next) != 4 {
+		t.Errorf("%d batches, of %d", batches, len(next))
 	}
 }
 
@@ -177,7 +240,7 @@ func TestPrefixThroughFaults(t *testing.T) {
 			var batch []bus.Outgoing
 			for range 1 + rng.IntN(20) {
 				if next < total {
-					batch = append(batch, messages(topic, text(next))...)
+					batch = append(batch, hand.Messages(topic, text(next))...)
 					next++
 				}
 			}
@@ -241,11 +304,11 @@ func TestRefusedBeforeSending(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := open(t, tr)
-	large := messages(small, "large/")[0]
+	s := hand.Open(t, tr)
+	large := hand.Messages(small, "large/")[0]
 	large.Body = make([]byte, 2000)
-	errs := send(t, s, large, messages(compacted, "/unkeyed")[0], messages("missing", "missing/1")[0], messages(fine, "ok/1")[0], messages(small, "ok/2")[0], messages(compacted, "ok/3")[0],
-		messages(fine, "large/2")[0], messages(fine, "missing/2")[0], messages(fine, "/3")[0])
+	errs := hand.Send(t, s, large, hand.Messages(compacted, "/unkeyed")[0], hand.Messages("missing", "missing/1")[0], hand.Messages(fine, "ok/1")[0], hand.Messages(small, "ok/2")[0], hand.Messages(compacted, "ok/3")[0],
+		hand.Messages(fine, "large/2")[0], hand.Messages(fine, "missing/2")[0], hand.Messages(fine, "/3")[0])
 	for i, want := range []error{bus.ErrTooLarge, bus.ErrRefused, bus.ErrUnroutable, nil, nil, nil, bus.ErrBehindFailed, bus.ErrBehindFailed, nil} {
 		if !errors.Is(errs[i], want) || want == nil && errs[i] != nil {
 			t.Errorf("%d: %v, want %v", i, errs[i], want)
@@ -266,9 +329,9 @@ func TestPartitionsAreJavas(t *testing.T) {
 	topic := declare(t, tr, f.topic())
 	hashes := map[string]int32{"21": -973932308, "foobar": -790332482, "a-little-bit-long-string": -985981536, "a-little-bit-longer-string": -1486304829,
 		"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971, "abc": 479470107}
-	s := open(t, tr)
+	s := hand.Open(t, tr)
 	for key := range hashes {
-		mustSend(t, s, messages(topic, key+"/x")...)
+		hand.MustSend(t, s, hand.Messages(topic, key+"/x")...)
 	}
 	for p, rs := range f.log(t, topic) {
 		for _, r := range rs {
@@ -284,8 +347,8 @@ func TestUnkeyedSpreads(t *testing.T) {
 	f := newFake(t)
 	tr, _ := f.connect(t, fast(kafka.Options{}))
 	topic := declare(t, tr, f.topic())
-	batch := messages(topic, slices.Repeat([]string{"/" + strings.Repeat("x", 10_000)}, 200)...)
-	mustSend(t, open(t, tr), batch...)
+	batch := hand.Messages(topic, slices.Repeat([]string{"/" + strings.Repeat("x", 10_000)}, 200)...)
+	hand.MustSend(t, hand.Open(t, tr), batch...)
 	if n := len(f.log(t, topic)); n < 3 {
 		t.Errorf("2 MB without keys went to %d of 4 partitions", n)
 	}
@@ -296,13 +359,13 @@ func TestPartitionsAdded(t *testing.T) {
 	f := newFake(t)
 	tr, _ := f.connect(t, fast(kafka.Options{Partitions: 1}))
 	topic := declare(t, tr, f.topic())
-	s := open(t, tr)
-	mustSend(t, s, messages(topic, "a/1", "b/1", "c/1", "d/1")...)
+	s := hand.Open(t, tr)
+	hand.MustSend(t, s, hand.Messages(topic, "a/1", "b/1", "c/1", "d/1")...)
 	if _, err := kadm.NewClient(f.raw(t)).CreatePartitions(t.Context(), 7, topic); err != nil {
 		t.Fatal(err)
 	}
-	mustSend(t, s, messages(topic, "a/2", "b/2", "c/2", "d/2")...) // by what it knows
-	mustSend(t, open(t, tr), messages(topic, "a/3", "b/3", "c/3", "d/3")...)
+	hand.MustSend(t, s, hand.Messages(topic, "a/2", "b/2", "c/2", "d/2")...) // by what it knows
+	hand.MustSend(t, hand.Open(t, tr), hand.Messages(topic, "a/3", "b/3", "c/3", "d/3")...)
 	log := f.log(t, topic)
 	if len(log[0]) < 8 || len(log) < 2 {
 		t.Errorf("partition 0 has %d, and there are %d with something", len(log[0]), len(log))

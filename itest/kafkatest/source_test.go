@@ -15,6 +15,7 @@ import (
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/itest/hand"
 	"github.com/sixfold-go/sixfold/transport/kafka"
 )
 
@@ -52,14 +53,14 @@ func TestCommitsHaveNoGaps(t *testing.T) {
 	f := newFake(t)
 	tr, _ := f.connect(t, fast(kafka.Options{Partitions: 1}))
 	topic := declare(t, tr, f.topic())
-	src := subscribe(t, tr, group(topic))
-	mustSend(t, open(t, tr), messages(topic, "a/0", "b/1", "c/2", "d/3")...)
-	ds := receive(t, src, 4)
-	settle(t, src, ds[1], ds[3])
+	src := hand.Subscribe(t, tr, group(topic))
+	hand.MustSend(t, hand.Open(t, tr), hand.Messages(topic, "a/0", "b/1", "c/2", "d/3")...)
+	ds := hand.Receive(t, src, 4)
+	hand.Settle(t, src, ds[1], ds[3])
 	f.committed(t, topic, 0, 0)
-	settle(t, src, ds[0])
+	hand.Settle(t, src, ds[0])
 	f.committed(t, topic, 0, 2)
-	settle(t, src, ds[2])
+	hand.Settle(t, src, ds[2])
 	f.committed(t, topic, 0, 4)
 }
 
@@ -73,14 +74,14 @@ func TestRevocationDrains(t *testing.T) {
 			a, _ := f.connect(t, fast(o))
 			b, _ := f.connect(t, fast(o))
 			topic := declare(t, a, f.topic())
-			one := subscribe(t, a, group(topic))
+			one := hand.Subscribe(t, a, group(topic))
 			var texts []string
 			for i := range 40 {
 				texts = append(texts, fmt.Sprintf("k%d/%d", i, i))
 			}
-			mustSend(t, open(t, a), messages(topic, texts...)...)
-			ds := receive(t, one, 40)
-			two := subscribe(t, b, group(topic))
+			hand.MustSend(t, hand.Open(t, a), hand.Messages(topic, texts...)...)
+			ds := hand.Receive(t, one, 40)
+			two := hand.Subscribe(t, b, group(topic))
 			got := make(chan []*bus.Delivery, 1)
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
@@ -90,7 +91,7 @@ func TestRevocationDrains(t *testing.T) {
 			}()
 			select {
 			case ds := <-got:
-				t.Fatalf("another member got %v while the first had them", bodies(ds))
+				t.Fatalf("another member got %v while the first had them", hand.Bodies(ds))
 			case <-time.After(1500 * time.Millisecond): // a rebalance takes less
 			}
 			for _, d := range ds {
@@ -98,12 +99,12 @@ func TestRevocationDrains(t *testing.T) {
 					t.Fatal("a delivery ended before its drain limit")
 				}
 			}
-			settle(t, one, ds...)
+			hand.Settle(t, one, ds...)
 			// The other has partitions now, and only what is new.
-			s := open(t, a)
+			s := hand.Open(t, a)
 			var all []*bus.Delivery
 			for round := 0; ; round++ {
-				mustSend(t, s, messages(topic, fmt.Sprintf("k%d/new", round))...)
+				hand.MustSend(t, s, hand.Messages(topic, fmt.Sprintf("k%d/new", round))...)
 				select {
 				case all = <-got:
 				case <-time.After(50 * time.Millisecond):
@@ -120,6 +121,52 @@ func TestRevocationDrains(t *testing.T) {
 	}
 }
 
+// While a partition is drained nothing more of it is handed out, so that a member that always has something in hand gives it away
+// all the same, long before the drain limit.
+// guarantees: K2
+func TestDrainHandsOutNothingMore(t *testing.T) {
+	f := newFake(t)
+	o := kafka.Options{Partitions: 2, DrainTimeout: 30 * time.Second}
+	a, _ := f.connect(t, fast(o))
+	b, _ := f.connect(t, fast(o))
+	topic := declare(t, a, f.topic())
+	one := hand.Subscribe(t, a, group(topic))
+	var texts []string
+	for i := range 3000 {
+		texts = append(texts, fmt.Sprintf("k%d/%d", i%50, i))
+	}
+	hand.MustSend(t, hand.Open(t, a), hand.Messages(topic, texts...)...)
+	inHand, err := one.Receive(t.Context(), 1) // then it has both partitions
+	if err != nil {
+		t.Fatal(err)
+	}
+	two := hand.Subscribe(t, b, group(topic))
+	got, working := make(chan []*bus.Delivery, 1), make(chan struct{})
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	defer cancel()
+	go func() {
+		ds, _ := two.Receive(ctx, 1)
+		got <- ds
+	}()
+	go func() { // the first has the last six in hand, of both partitions as long as it gets something of both
+		defer close(working)
+		for pace := time.NewTicker(10 * time.Millisecond); ctx.Err() == nil; <-pace.C {
+			limited, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+			ds, _ := one.Receive(limited, 1)
+			cancel()
+			if inHand = append(inHand, ds...); len(inHand) > 6 || len(inHand) > 0 && len(ds) == 0 {
+				one.Settle(ctx, []bus.Settlement{{Delivery: inHand[0]}})
+				inHand = inHand[1:]
+			}
+		}
+	}()
+	if ds := <-got; len(ds) == 0 {
+		t.Error("a member that is always busy keeps a partition that it should give away")
+	}
+	cancel()
+	<-working
+}
+
 // What a drain does not end in time is taken away: contexts end, and the next member gets it.
 func TestDrainIsBounded(t *testing.T) {
 	f := newFake(t)
@@ -127,10 +174,10 @@ func TestDrainIsBounded(t *testing.T) {
 	a, _ := f.connect(t, fast(o))
 	b, _ := f.connect(t, fast(o))
 	topic := declare(t, a, f.topic())
-	one := subscribe(t, a, group(topic))
-	mustSend(t, open(t, a), messages(topic, "a/1", "b/2", "c/3", "d/4", "e/5", "f/6")...)
-	ds := receive(t, one, 6)
-	again := receive(t, subscribe(t, b, group(topic)), 1)
+	one := hand.Subscribe(t, a, group(topic))
+	hand.MustSend(t, hand.Open(t, a), hand.Messages(topic, "a/1", "b/2", "c/3", "d/4", "e/5", "f/6")...)
+	ds := hand.Receive(t, one, 6)
+	again := hand.Receive(t, hand.Subscribe(t, b, group(topic)), 1)
 	for _, d := range again {
 		first := find(ds, string(d.Body))
 		if first == nil || first.Owned.Err() == nil {
@@ -139,7 +186,7 @@ func TestDrainIsBounded(t *testing.T) {
 		if !d.Redelivered {
 			t.Errorf("%s says that nobody had it", d.Body)
 		}
-		if err := trySettle(t, one, false, first)[0]; !errors.Is(err, bus.ErrLost) {
+		if err := hand.TrySettle(t, one, false, first)[0]; !errors.Is(err, bus.ErrLost) {
 			t.Errorf("settling it there answered %v", err)
 		}
 	}
@@ -151,9 +198,9 @@ func TestSilentMemberStops(t *testing.T) {
 	f := newFake(t)
 	tr, n := f.connect(t, fast(kafka.Options{}))
 	topic := declare(t, tr, f.topic())
-	src := subscribe(t, tr, group(topic))
-	mustSend(t, open(t, tr), messages(topic, "k/1")...)
-	d := receive(t, src, 1)[0]
+	src := hand.Subscribe(t, tr, group(topic))
+	hand.MustSend(t, hand.Open(t, tr), hand.Messages(topic, "k/1")...)
+	d := hand.Receive(t, src, 1)[0]
 	cut := time.Now()
 	n.cut()
 	select {
@@ -165,11 +212,11 @@ func TestSilentMemberStops(t *testing.T) {
 		t.Errorf("it went on for %v, the session time-out is 1.5 s", silent)
 	}
 	n.restore()
-	again := receive(t, src, 1)[0]
+	again := hand.Receive(t, src, 1)[0]
 	if again.ID != d.ID || !again.Redelivered {
 		t.Errorf("%s came, redelivered %v", again.Body, again.Redelivered)
 	}
-	settle(t, src, again)
+	hand.Settle(t, src, again)
 }
 
 // Heartbeats go on however long handlers take, and while nobody receives; and what waited goes on after a rebalance.
@@ -180,18 +227,18 @@ func TestSlowHandlersKeepTheirPartitions(t *testing.T) {
 	topic := declare(t, tr, f.topic())
 	sub := group(topic)
 	sub.MaxInFlight = 2
-	src := subscribe(t, tr, sub)
+	src := hand.Subscribe(t, tr, sub)
 	var texts []string
 	for i := range 300 {
 		texts = append(texts, fmt.Sprintf("k%d/%d", i%10, i))
 	}
-	mustSend(t, open(t, tr), messages(topic, texts...)...)
-	ds := receive(t, src, 2)
+	hand.MustSend(t, hand.Open(t, tr), hand.Messages(topic, texts...)...)
+	ds := hand.Receive(t, src, 2)
 	<-time.After(4 * time.Second) // more than two session time-outs
 	if err := src.Extend(t.Context(), ds); err != nil {
 		t.Fatal(err)
 	}
-	settle(t, src, ds...)
+	hand.Settle(t, src, ds...)
 	left := map[string]bool{}
 	for _, text := range texts {
 		left[text] = true
@@ -200,7 +247,7 @@ func TestSlowHandlersKeepTheirPartitions(t *testing.T) {
 		delete(left, string(d.Body))
 	}
 	other, _ := f.connect(t, fast(kafka.Options{}))
-	two := subscribe(t, other, sub)
+	two := hand.Subscribe(t, other, sub)
 	if _, err := f.fake.WaitGroupStable(t.Context(), "shipping", 2); err != nil {
 		t.Fatal(err)
 	}
@@ -208,11 +255,11 @@ func TestSlowHandlersKeepTheirPartitions(t *testing.T) {
 		t.Fatal(err)
 	}
 	for len(left) > 0 {
-		ds := receive(t, src, 1)
+		ds := hand.Receive(t, src, 1)
 		for _, d := range ds {
 			delete(left, string(d.Body))
 		}
-		settle(t, src, ds...)
+		hand.Settle(t, src, ds...)
 	}
 }
 
@@ -225,20 +272,20 @@ func TestSuspectsAfterADeath(t *testing.T) {
 	topic := declare(t, a, f.topic())
 	sub := group(topic)
 	sub.MaxInFlight = 4
-	src := subscribe(t, a, sub)
-	mustSend(t, open(t, a), messages(topic, "a/0", "b/1", "c/2", "d/3", "e/4", "f/5")...)
-	settle(t, src, receive(t, src, 4)[0])
+	src := hand.Subscribe(t, a, sub)
+	hand.MustSend(t, hand.Open(t, a), hand.Messages(topic, "a/0", "b/1", "c/2", "d/3", "e/4", "f/5")...)
+	hand.Settle(t, src, hand.Receive(t, src, 4)[0])
 	f.committed(t, topic, 0, 1)
 	n.cut()
-	two := subscribe(t, b, group(topic))
-	ds := receive(t, two, 5)
+	two := hand.Subscribe(t, b, group(topic))
+	ds := hand.Receive(t, two, 5)
 	for _, d := range ds[:3] {
 		if !d.Redelivered {
 			t.Errorf("%s was in hand and is not suspect", d.Body)
 		}
 	}
-	mustSend(t, open(t, b), messages(topic, "g/6", "h/7")...)
-	for _, d := range receive(t, two, 2) {
+	hand.MustSend(t, hand.Open(t, b), hand.Messages(topic, "g/6", "h/7")...)
+	for _, d := range hand.Receive(t, two, 2) {
 		if d.Redelivered {
 			t.Errorf("%s came after the take-over and is suspect", d.Body)
 		}
@@ -255,13 +302,13 @@ func TestPlannedStopRepeatsNothing(t *testing.T) {
 	for i := range 400 {
 		texts = append(texts, fmt.Sprintf("k%d/%d", i%20, i))
 	}
-	mustSend(t, open(t, a), messages(topic, texts...)...)
+	hand.MustSend(t, hand.Open(t, a), hand.Messages(topic, texts...)...)
 	var handled, twice atomic.Int64
 	seen := make(map[string]bool)
 	for len(seen) < len(texts) {
 		tr, _ := f.connect(t, fast(kafka.Options{}))
-		src := subscribe(t, tr, group(topic))
-		ds := receive(t, src, 1)
+		src := hand.Subscribe(t, tr, group(topic))
+		ds := hand.Receive(t, src, 1)
 		for i, d := range ds {
 			if i%3 == 2 {
 				continue // in hand, and not begun
@@ -270,7 +317,7 @@ func TestPlannedStopRepeatsNothing(t *testing.T) {
 				twice.Add(1)
 			}
 			seen[string(d.Body)] = true
-			settle(t, src, d)
+			hand.Settle(t, src, d)
 			handled.Add(1)
 		}
 		if err := tr.Close(t.Context()); err != nil {
@@ -295,14 +342,14 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	src, both := subscribe(t, tr, group(topic)), subscribe(t, tr, bus.Subscription{Topics: []string{topic}})
-	s, broken := open(t, tr), open(t, tr)
-	mustSend(t, s, messages(topic, "k/1")...)
-	mustSend(t, broken, messages(topic, "k/2")...)
-	receive(t, src, 2)
-	receive(t, both, 2)
+	src, both := hand.Subscribe(t, tr, group(topic)), hand.Subscribe(t, tr, bus.Subscription{Topics: []string{topic}})
+	s, broken := hand.Open(t, tr), hand.Open(t, tr)
+	hand.MustSend(t, s, hand.Messages(topic, "k/1")...)
+	hand.MustSend(t, broken, hand.Messages(topic, "k/2")...)
+	hand.Receive(t, src, 2)
+	hand.Receive(t, both, 2)
 	n.cut()
-	send(t, broken, messages(topic, "k/2")...)
+	hand.Send(t, broken, hand.Messages(topic, "k/2")...)
 	n.restore()
 	if err := tr.Close(t.Context()); err != nil {
 		t.Fatal(err)
@@ -329,7 +376,7 @@ func TestReadsOthers(t *testing.T) {
 		}
 	}
 	byID := map[string]*sixfold.Envelope{}
-	for _, d := range receive(t, subscribe(t, tr, group(topic)), 2) {
+	for _, d := range hand.Receive(t, hand.Subscribe(t, tr, group(topic)), 2) {
 		if d.Damaged != nil {
 			t.Fatal(d.Damaged)
 		}

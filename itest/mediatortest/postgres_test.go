@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/sixfold-go/sixfold"
+	"github.com/sixfold-go/sixfold/itest/roles"
 	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/mediator"
 	"github.com/sixfold-go/sixfold/middleware"
@@ -46,7 +47,7 @@ var errMine = errors.New("mine")
 //
 // guarantees: O1
 func TestCommandNotificationAndOutboxCommitTogether(t *testing.T) {
-	pool, err := pgxpool.New(t.Context(), servers.Postgres(t).Database(t))
+	pool, err := pgxpool.New(t.Context(), roles.Service(t, servers.Postgres(t).Database(t)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +68,7 @@ func TestCommandNotificationAndOutboxCommitTogether(t *testing.T) {
 	}
 	for name, db := range map[string]sqltx.DB[pgx.Tx]{"postgres": postgres.DB(pool), "pgx": sqltx.PgxDB(pool)} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := pool.Exec(t.Context(), "TRUNCATE orders, sixfold.outbox"); err != nil {
+			if _, err := pool.Exec(t.Context(), "DELETE FROM sixfold.outbox; DELETE FROM orders"); err != nil {
 				t.Fatal(err)
 			}
 			commits := 0

@@ -24,6 +24,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/itest/hand"
 	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/transport/nats"
 )
@@ -31,9 +32,9 @@ import (
 // through sends and receives one message.
 func through(t *testing.T, tr *nats.Transport) {
 	t.Helper()
-	src := subscribe(t, tr, group("orders", true))
-	mustSend(t, open(t, tr), messages("orders", "k/1")...)
-	settle(t, src, receive(t, src, 1)...)
+	src := hand.Subscribe(t, tr, group("orders", true))
+	hand.MustSend(t, hand.Open(t, tr), hand.Messages("orders", "k/1")...)
+	hand.Settle(t, src, hand.Receive(t, src, 1)...)
 	if err := src.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -245,7 +246,7 @@ func TestServerWithoutJetStream(t *testing.T) {
 	if _, err := tr.Subscribe(t.Context(), group("orders", false)); !errors.Is(err, bus.ErrUnavailable) || !strings.Contains(err.Error(), "is JetStream enabled") {
 		t.Errorf("subscribe: %v", err)
 	}
-	if errs := send(t, open(t, tr), messages("orders", "k/1")...); !errors.Is(errs[0], bus.ErrUnavailable) {
+	if errs := hand.Send(t, hand.Open(t, tr), hand.Messages("orders", "k/1")...); !errors.Is(errs[0], bus.ErrUnavailable) {
 		t.Errorf("send: %v", errs[0])
 	}
 }
@@ -255,7 +256,7 @@ func TestCredentialsThatAreWithdrawn(t *testing.T) {
 	password := "first"
 	f := newFixture(t, &servers.NATSOptions{Configure: func(o *server.Options) { o.Username, o.Password = "user", password }})
 	tr := f.connect(t, f.url, fast(nats.Options{Nats: []natsgo.Option{natsgo.UserInfo("user", "first")}}))
-	src := subscribe(t, tr, group("orders", true))
+	src := hand.Subscribe(t, tr, group("orders", true))
 	f.server.Stop()
 	password = "second"
 	if err := f.server.Start(t.Context()); err != nil {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/itest/hand"
 	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/transport/nats"
 )
@@ -29,7 +30,7 @@ func BenchmarkReceive(b *testing.B) {
 				b.Fatal(err)
 			}
 			fill(b, t, topic, b.N)
-			src := subscribe(b, t, bus.Subscription{Topics: []string{topic}, Group: "g", Ordered: ordered, MaxInFlight: 2000})
+			src := hand.Subscribe(b, t, bus.Subscription{Topics: []string{topic}, Group: "g", Ordered: ordered, MaxInFlight: 2000})
 			b.ReportAllocs()
 			b.ResetTimer()
 			for n := 0; n < b.N; {
@@ -53,7 +54,7 @@ func BenchmarkReceive(b *testing.B) {
 
 // fill sends n messages of 1,000 keys.
 func fill(tb testing.TB, t bus.Transport, topic string, n int) {
-	sender := open(tb, t)
+	sender := hand.Open(tb, t)
 	defer sender.Close(tb.Context())
 	var last bus.Pending
 	for sent := 0; sent < n; {
@@ -61,7 +62,7 @@ func fill(tb testing.TB, t bus.Transport, topic string, n int) {
 		for i := range texts {
 			texts[i] = strconv.Itoa((sent+i)%1000) + "/x"
 		}
-		batch := messages(topic, texts...)
+		batch := hand.Messages(topic, texts...)
 		for i := range batch {
 			batch[i].Body = make([]byte, 256)
 		}

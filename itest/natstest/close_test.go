@@ -9,6 +9,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/itest/hand"
 	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/transport/nats"
 )
@@ -26,11 +27,11 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, sub := range []bus.Subscription{group("orders", true), {Topics: []string{"orders"}, Group: "other"}, {Topics: []string{"orders"}}} {
-		src := subscribe(t, tr, sub)
-		sender := open(t, tr)
-		mustSend(t, sender, messages("orders", "a/1", "b/2")...)
-		receive(t, src, 2)
-		p.drop("source")
+		src := hand.Subscribe(t, tr, sub)
+		sender := hand.Open(t, tr)
+		hand.MustSend(t, sender, hand.Messages("orders", "a/1", "b/2")...)
+		hand.Receive(t, src, 2)
+		p.Drop("source")
 		if sub.Group == "" {
 			sender.Close(t.Context()) // the others end with the transport
 			src.Close(t.Context())
@@ -39,14 +40,14 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	if err := tr.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
-	p.cut() // what is left of the proxy's own
+	p.Cut() // what is left of the proxy's own
 	goleak.VerifyNone(t, before)
 }
 
 // The consumer of a copy goes with it.
 func TestAClosedCopyLeavesNoConsumer(t *testing.T) {
 	f := newFixture(t, nil)
-	src := subscribe(t, f.connect(t, f.url, nil), bus.Subscription{Topics: []string{"orders"}})
+	src := hand.Subscribe(t, f.connect(t, f.url, nil), bus.Subscription{Topics: []string{"orders"}})
 	if err := src.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -66,10 +67,10 @@ func TestCloseWithASilentServer(t *testing.T) {
 	p := newProxy(t, f.url)
 	tr := f.connect(t, p.url(), fast(nats.Options{}))
 	for _, ordered := range []bool{false, true} {
-		src := subscribe(t, tr, bus.Subscription{Topics: []string{"orders"}, Group: map[bool]string{false: "a", true: "b"}[ordered], Ordered: ordered})
-		mustSend(t, open(t, tr), messages("orders", "k/1")...)
-		receive(t, src, 1)
-		release := p.holdDown("source")
+		src := hand.Subscribe(t, tr, bus.Subscription{Topics: []string{"orders"}, Group: map[bool]string{false: "a", true: "b"}[ordered], Ordered: ordered})
+		hand.MustSend(t, hand.Open(t, tr), hand.Messages("orders", "k/1")...)
+		hand.Receive(t, src, 1)
+		release := p.HoldDown("source")
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		began := time.Now()
 		err := src.Close(ctx)

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/itest/hand"
 	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/transport/nats"
 )
@@ -32,7 +33,7 @@ func TestAKilledServerHasAPrefix(t *testing.T) {
 		if err := tr.Declare(t.Context(), topic); err != nil {
 			t.Fatal(err)
 		}
-		sender := open(t, tr)
+		sender := hand.Open(t, tr)
 		var pending []bus.Pending
 		killed := make(chan error, 1)
 		const each = 50
@@ -41,7 +42,7 @@ func TestAKilledServerHasAPrefix(t *testing.T) {
 			for i := range texts {
 				texts[i] = "k/" + strconv.Itoa(n+i)
 			}
-			pending = append(pending, sender.Send(t.Context(), messages(topic, texts...)))
+			pending = append(pending, sender.Send(t.Context(), hand.Messages(topic, texts...)))
 			if len(pending) == 20+10*round {
 				for _, err := range pending[0].Wait(t.Context()) { // so that the server has confirmed something
 					if err != nil {
@@ -70,24 +71,24 @@ func TestAKilledServerHasAPrefix(t *testing.T) {
 		if !failed || confirmed == 0 {
 			t.Fatalf("%d were confirmed, and others failed: %v; the kill proved nothing", confirmed, failed)
 		}
-		if errs := send(t, sender, messages(topic, "k/late")...); !errors.Is(errs[0], bus.ErrUnavailable) {
+		if errs := hand.Send(t, sender, hand.Messages(topic, "k/late")...); !errors.Is(errs[0], bus.ErrUnavailable) {
 			t.Errorf("after the server's death: %v", errs[0])
 		}
 		sender.Close(t.Context())
 		if err := child.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		src := subscribe(t, tr, group(topic, true))
+		src := hand.Subscribe(t, tr, group(topic, true))
 		next := 0
 		for next <= last {
-			ds := receive(t, src, 1)
+			ds := hand.Receive(t, src, 1)
 			for _, d := range ds {
 				if string(d.Body) != "k/"+strconv.Itoa(next) {
 					t.Fatalf("after %d comes %s: a hole", next-1, d.Body)
 				}
 				next++
 			}
-			settle(t, src, ds...)
+			hand.Settle(t, src, ds...)
 		}
 		src.Close(t.Context())
 	}
@@ -103,57 +104,57 @@ func TestWhatTheServerRefusesBreaksThePipe(t *testing.T) {
 		t.Fatal(err)
 	}
 	tr := f.connect(t, f.url, &nats.Options{Nats: []natsgo.Option{natsgo.UserInfo("some", "some")}})
-	sender := open(t, tr)
-	mustSend(t, sender, messages("open", "k/1")...)
-	errs := send(t, sender, append(messages("secret", "k/2"), messages("open", "k/3")...)...)
+	sender := hand.Open(t, tr)
+	hand.MustSend(t, sender, hand.Messages("open", "k/1")...)
+	errs := hand.Send(t, sender, append(hand.Messages("secret", "k/2"), hand.Messages("open", "k/3")...)...)
 	if !errors.Is(errs[0], bus.ErrRefused) {
 		t.Errorf("a subject that is not allowed: %v", errs[0])
 	}
 	if errs[1] != nil && !errors.Is(errs[1], bus.ErrUnavailable) {
 		t.Errorf("behind it: %v", errs[1])
 	}
-	if errs := send(t, sender, messages("open", "l/4")...); !errors.Is(errs[0], bus.ErrUnavailable) {
+	if errs := hand.Send(t, sender, hand.Messages("open", "l/4")...); !errors.Is(errs[0], bus.ErrUnavailable) {
 		t.Errorf("the pipe goes on after a refusal: %v", errs[0])
 	}
-	mustSend(t, open(t, tr), messages("open", "k/5")...)
+	hand.MustSend(t, hand.Open(t, tr), hand.Messages("open", "k/5")...)
 }
 
 func TestAStreamThatIsDeletedUnderASender(t *testing.T) {
 	f := newFixture(t, nil)
 	tr := f.connect(t, f.url, &nats.Options{Topics: []string{"orders"}})
 	_, js := f.raw(t)
-	sender := open(t, tr)
-	mustSend(t, sender, messages("orders", "k/1")...)
+	sender := hand.Open(t, tr)
+	hand.MustSend(t, sender, hand.Messages("orders", "k/1")...)
 	if err := js.DeleteStream(t.Context(), "orders"); err != nil {
 		t.Fatal(err)
 	}
-	if errs := send(t, sender, messages("orders", "k/2")...); !errors.Is(errs[0], bus.ErrUnroutable) {
+	if errs := hand.Send(t, sender, hand.Messages("orders", "k/2")...); !errors.Is(errs[0], bus.ErrUnroutable) {
 		t.Errorf("the stream has gone: %v", errs[0])
 	}
-	if errs := send(t, open(t, tr), messages("orders", "k/2")...); !errors.Is(errs[0], bus.ErrUnroutable) {
+	if errs := hand.Send(t, hand.Open(t, tr), hand.Messages("orders", "k/2")...); !errors.Is(errs[0], bus.ErrUnroutable) {
 		t.Errorf("another sender: %v", errs[0])
 	}
 	if err := tr.Declare(t.Context(), "orders"); err != nil {
 		t.Fatal(err)
 	}
-	mustSend(t, open(t, tr), messages("orders", "k/2")...)
+	hand.MustSend(t, hand.Open(t, tr), hand.Messages("orders", "k/2")...)
 }
 
 // Two groups give up one message: both dead letters arrive.
 func TestDeadLettersAreNotDropped(t *testing.T) {
 	f := newFixture(t, nil)
 	tr := f.connect(t, f.url, &nats.Options{Topics: []string{"orders"}})
-	src := subscribe(t, tr, group("orders.dead", false))
-	sender := open(t, tr)
-	m := messages("orders.dead", "k/1")[0]
+	src := hand.Subscribe(t, tr, group("orders.dead", false))
+	sender := hand.Open(t, tr)
+	m := hand.Messages("orders.dead", "k/1")[0]
 	m.Headers = map[string]string{bus.DeadConsumer: "a"}
 	other := m
 	copied := *m.Envelope
 	copied.Headers = map[string]string{bus.DeadConsumer: "b"}
 	other.Envelope = &copied
-	mustSend(t, sender, m, other)
-	if ds := receive(t, src, 2); len(ds) != 2 {
-		t.Errorf("got %v", bodies(ds))
+	hand.MustSend(t, sender, m, other)
+	if ds := hand.Receive(t, src, 2); len(ds) != 2 {
+		t.Errorf("got %v", hand.Bodies(ds))
 	}
 }
 
@@ -165,19 +166,19 @@ func TestDedupIsPerSourceAndTopic(t *testing.T) {
 		t.Fatal(err)
 	}
 	tr := f.connect(t, f.url, nil)
-	src := subscribe(t, tr, bus.Subscription{Topics: []string{"a", "b"}, Group: "g"})
+	src := hand.Subscribe(t, tr, bus.Subscription{Topics: []string{"a", "b"}, Group: "g"})
 	var batch []bus.Outgoing
 	for _, topic := range []string{"a", "b"} {
 		for _, source := range []string{"one", "two"} {
 			for _, id := range []string{"id-1", "id with spaces ü"} {
-				m := messages(topic, "k/"+topic+source+id)[0]
+				m := hand.Messages(topic, "k/"+topic+source+id)[0]
 				m.Source, m.ID = source, id
 				batch = append(batch, m, m)
 			}
 		}
 	}
-	mustSend(t, open(t, tr), batch...)
-	ds := receive(t, src, 8)
+	hand.MustSend(t, hand.Open(t, tr), batch...)
+	ds := hand.Receive(t, src, 8)
 	seen := map[string]int{}
 	for _, d := range ds {
 		seen[d.Topic+d.Source+d.ID]++
@@ -191,15 +192,15 @@ func TestDedupIsPerSourceAndTopic(t *testing.T) {
 func TestRedriveIsNotSwallowedByDedup(t *testing.T) {
 	f := newFixture(t, nil)
 	tr, topic := f.connect(t, f.url, nil), f.topic()
-	src := subscribe(t, tr, bus.Subscription{Topics: []string{topic}, Group: "g"})
-	first := messages(topic, "k/1")[0]
+	src := hand.Subscribe(t, tr, bus.Subscription{Topics: []string{topic}, Group: "g"})
+	first := hand.Messages(topic, "k/1")[0]
 	again, third := first, first
 	again.Epoch, third.Epoch = 1, 2
-	mustSend(t, open(t, tr), first, first, again, again, third)
-	after := messages(topic, "k/2")[0]
-	mustSend(t, open(t, tr), after)
+	hand.MustSend(t, hand.Open(t, tr), first, first, again, again, third)
+	after := hand.Messages(topic, "k/2")[0]
+	hand.MustSend(t, hand.Open(t, tr), after)
 	seen := map[string]int{}
-	for _, d := range receive(t, src, 4) {
+	for _, d := range hand.Receive(t, src, 4) {
 		seen[d.ID]++
 	}
 	if seen[first.ID] != 3 || seen[after.ID] != 1 {
@@ -213,7 +214,7 @@ func TestStreamsThatCannotKeepPrefixes(t *testing.T) {
 	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "FULL", Subjects: []string{"full"}, MaxMsgs: 2, Discard: jetstream.DiscardNew}); err != nil {
 		t.Fatal(err)
 	}
-	errs := send(t, open(t, f.connect(t, f.url, nil)), messages("full", "k/1")...)
+	errs := hand.Send(t, hand.Open(t, f.connect(t, f.url, nil)), hand.Messages("full", "k/1")...)
 	if !errors.Is(errs[0], bus.ErrRefused) || !strings.Contains(errs[0].Error(), "OnePerKey") {
 		t.Errorf("a stream that discards new messages: %v", errs[0])
 	}
@@ -221,9 +222,9 @@ func TestStreamsThatCannotKeepPrefixes(t *testing.T) {
 	if one.Capabilities().PrefixPerKey || f.connect(t, f.url, &nats.Options{Replicas: 3}).Capabilities().PrefixPerKey {
 		t.Error("PrefixPerKey is stated")
 	}
-	sender := open(t, one)
-	mustSend(t, sender, messages("full", "k/1", "k/2")...)
-	if errs := send(t, sender, messages("full", "k/3")...); !errors.Is(errs[0], bus.ErrUnavailable) {
+	sender := hand.Open(t, one)
+	hand.MustSend(t, sender, hand.Messages("full", "k/1", "k/2")...)
+	if errs := hand.Send(t, sender, hand.Messages("full", "k/3")...); !errors.Is(errs[0], bus.ErrUnavailable) {
 		t.Errorf("the stream is full: %v", errs[0])
 	}
 }
@@ -234,10 +235,10 @@ func TestSizesAreCheckedBeforeSending(t *testing.T) {
 	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "SMALL", Subjects: []string{"small"}, MaxMsgSize: 1000}); err != nil {
 		t.Fatal(err)
 	}
-	sender := open(t, f.connect(t, f.url, nil))
-	batch := messages("small", "k/1", "k/2", "k/3", "l/4")
+	sender := hand.Open(t, f.connect(t, f.url, nil))
+	batch := hand.Messages("small", "k/1", "k/2", "k/3", "l/4")
 	batch[1].Body = make([]byte, 1000)
-	errs := send(t, sender, batch...)
+	errs := hand.Send(t, sender, batch...)
 	if errs[0] != nil || !errors.Is(errs[1], bus.ErrTooLarge) || !errors.Is(errs[2], bus.ErrBehindFailed) || errs[3] != nil {
 		t.Errorf("got %v", errs)
 	}
@@ -251,16 +252,16 @@ func TestSilenceEndsASender(t *testing.T) {
 	f := newFixture(t, nil)
 	p := newProxy(t, f.url)
 	tr := f.connect(t, p.url(), &nats.Options{Topics: []string{"orders"}, AckTimeout: 400 * time.Millisecond})
-	sender := open(t, tr)
-	mustSend(t, sender, messages("orders", "k/0")...)
-	defer p.holdDown("sender")()
+	sender := hand.Open(t, tr)
+	hand.MustSend(t, sender, hand.Messages("orders", "k/0")...)
+	defer p.HoldDown("sender")()
 	var pending []bus.Pending
 	for range 10 { // more than the window
 		texts := make([]string, 1000)
 		for i := range texts {
 			texts[i] = "k/1"
 		}
-		pending = append(pending, sender.Send(t.Context(), messages("orders", texts...)))
+		pending = append(pending, sender.Send(t.Context(), hand.Messages("orders", texts...)))
 	}
 	for _, p := range pending {
 		for _, err := range p.Wait(t.Context()) {
@@ -274,9 +275,9 @@ func TestSilenceEndsASender(t *testing.T) {
 func TestSendEndsWithItsContextWhileTheWindowIsFull(t *testing.T) {
 	f := newFixture(t, nil)
 	p := newProxy(t, f.url)
-	sender := open(t, f.connect(t, p.url(), &nats.Options{Topics: []string{"orders"}}))
-	mustSend(t, sender, messages("orders", "k/0")...)
-	release := p.holdDown("sender")
+	sender := hand.Open(t, f.connect(t, p.url(), &nats.Options{Topics: []string{"orders"}}))
+	hand.MustSend(t, sender, hand.Messages("orders", "k/0")...)
+	release := p.HoldDown("sender")
 	defer release()
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
@@ -284,7 +285,7 @@ func TestSendEndsWithItsContextWhileTheWindowIsFull(t *testing.T) {
 	for i := range texts {
 		texts[i] = "k/" + strconv.Itoa(i)
 	}
-	pending := sender.Send(ctx, messages("orders", texts...))
+	pending := sender.Send(ctx, hand.Messages("orders", texts...))
 	release()
 	errs := pending.Wait(t.Context())
 	if errs[0] != nil || !errors.Is(errs[len(errs)-1], bus.ErrBehindFailed) && !errors.Is(errs[len(errs)-1], bus.ErrUnavailable) {
@@ -308,15 +309,15 @@ func TestSendEndsWithItsContextWhileTheWindowIsFull(t *testing.T) {
 func TestHeadersThatNATSKnows(t *testing.T) {
 	f := newFixture(t, nil)
 	tr := f.connect(t, f.url, &nats.Options{Topics: []string{"orders"}})
-	src := subscribe(t, tr, group("orders", false))
-	m := messages("orders", "k/1")[0]
+	src := hand.Subscribe(t, tr, group("orders", false))
+	m := hand.Messages("orders", "k/1")[0]
 	want := map[string]string{"Status": "503", "Description": "no responders", "a/b(c){}": "d", "content-type": "mine", "colon": "a: b"}
 	m.Headers = map[string]string{}
 	for k, v := range want {
 		m.Headers[k] = v
 	}
-	mustSend(t, open(t, tr), m)
-	d := receive(t, src, 1)[0]
+	hand.MustSend(t, hand.Open(t, tr), m)
+	d := hand.Receive(t, src, 1)[0]
 	for k, v := range want {
 		if d.Headers[k] != v {
 			t.Errorf("header %s=%q arrived as %q", k, v, d.Headers[k])

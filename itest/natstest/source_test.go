@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/itest/hand"
 	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/transport/nats"
 )
@@ -23,7 +24,7 @@ func numbered(topic, key string, n int) []bus.Outgoing {
 	for i := range texts {
 		texts[i] = key + "/" + strconv.Itoa(i)
 	}
-	return messages(topic, texts...)
+	return hand.Messages(topic, texts...)
 }
 
 // firsts checks that the first arrivals of each key are numbered without a hole, from 0.
@@ -52,26 +53,26 @@ func TestAFrozenOwner(t *testing.T) {
 	frozen, other := f.connect(t, p.url(), fast(nats.Options{})), f.connect(t, f.url, fast(nats.Options{}))
 	sub := group("orders", true)
 	sub.MaxInFlight = 5
-	src := subscribe(t, frozen, sub)
-	mustSend(t, open(t, other), numbered("orders", "k", 20)...)
-	ds := receive(t, src, 5)
-	settle(t, src, ds[:2]...)
-	thaw := p.holdDown("source")
-	second := subscribe(t, other, sub)
+	src := hand.Subscribe(t, frozen, sub)
+	hand.MustSend(t, hand.Open(t, other), numbered("orders", "k", 20)...)
+	ds := hand.Receive(t, src, 5)
+	hand.Settle(t, src, ds[:2]...)
+	thaw := p.HoldDown("source")
+	second := hand.Subscribe(t, other, sub)
 	seen := firsts{"k": 2}
 	for seen["k"] < 20 {
-		ds := receive(t, second, 1)
+		ds := hand.Receive(t, second, 1)
 		seen.add(t, ds...)
 		for _, d := range ds {
 			if n := string(d.Body); (n == "k/2" || n == "k/4") && !d.Redelivered {
 				t.Errorf("%s was with the frozen owner and says Redelivered=false", n)
 			}
 		}
-		settle(t, second, ds...)
+		hand.Settle(t, second, ds...)
 	}
 	thaw()
 	<-ds[4].Owned.Done()
-	for _, err := range trySettle(t, src, false, ds[2:]...) {
+	for _, err := range hand.TrySettle(t, src, false, ds[2:]...) {
 		if !errors.Is(err, bus.ErrLost) {
 			t.Errorf("the frozen owner settles: %v", err)
 		}
@@ -92,7 +93,7 @@ func TestDeathsAtAnyStep(t *testing.T) {
 	const each = 60
 	for i := range each {
 		for _, k := range keys {
-			mustSend(t, open(t, steady), messages("orders", k+"/"+strconv.Itoa(i))...)
+			hand.MustSend(t, hand.Open(t, steady), hand.Messages("orders", k+"/"+strconv.Itoa(i))...)
 		}
 	}
 	seen := firsts{}
@@ -100,21 +101,21 @@ func TestDeathsAtAnyStep(t *testing.T) {
 		p := newProxy(t, f.url)
 		o := fast(nats.Options{})
 		o.Lease = 300 * time.Millisecond
-		src := subscribe(t, f.connect(t, p.url(), o), sub)
+		src := hand.Subscribe(t, f.connect(t, p.url(), o), sub)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(n%13)*60*time.Millisecond)
 		ds, _ := src.Receive(ctx, 4)
 		cancel()
 		seen.add(t, ds...)
 		if len(ds) > 0 {
-			trySettle(t, src, false, ds[0])
+			hand.TrySettle(t, src, false, ds[0])
 		}
-		p.cut()
+		p.Cut()
 	}
-	src := subscribe(t, steady, sub)
+	src := hand.Subscribe(t, steady, sub)
 	for seen["a"] < each || seen["b"] < each || seen["c"] < each {
-		ds := receive(t, src, 1)
+		ds := hand.Receive(t, src, 1)
 		seen.add(t, ds...)
-		settle(t, src, ds...)
+		hand.Settle(t, src, ds...)
 	}
 	_, js := f.raw(t)
 	stream, err := js.Stream(t.Context(), "orders")
@@ -141,27 +142,27 @@ func TestAPlannedStopRepeatsNothing(t *testing.T) {
 	tr := f.connect(t, f.url, o)
 	sub := group("orders", true)
 	sub.MaxInFlight = 6
-	src := subscribe(t, tr, sub)
-	mustSend(t, open(t, tr), messages("orders", "a/0", "b/0", "c/0", "d/0", "e/0", "f/0", "g/0", "h/0")...)
-	ds := receive(t, src, 6)
-	settle(t, src, ds[1], ds[4], ds[5])
+	src := hand.Subscribe(t, tr, sub)
+	hand.MustSend(t, hand.Open(t, tr), hand.Messages("orders", "a/0", "b/0", "c/0", "d/0", "e/0", "f/0", "g/0", "h/0")...)
+	ds := hand.Receive(t, src, 6)
+	hand.Settle(t, src, ds[1], ds[4], ds[5])
 	if err := src.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	src = subscribe(t, tr, sub)
-	got := receive(t, src, 5)
-	if want := []string{"a/0", "c/0", "d/0", "g/0", "h/0"}; !slices.Equal(bodies(got), want) {
-		t.Errorf("got %v, want %v", bodies(got), want)
+	src = hand.Subscribe(t, tr, sub)
+	got := hand.Receive(t, src, 5)
+	if want := []string{"a/0", "c/0", "d/0", "g/0", "h/0"}; !slices.Equal(hand.Bodies(got), want) {
+		t.Errorf("got %v, want %v", hand.Bodies(got), want)
 	}
 	for i, d := range got {
 		if d.Redelivered != (i < 3) {
 			t.Errorf("%s: Redelivered=%v", d.Body, d.Redelivered)
 		}
 	}
-	settle(t, src, got[0], got[2])
+	hand.Settle(t, src, got[0], got[2])
 	src.Close(t.Context())
-	src = subscribe(t, tr, sub)
-	if got, want := bodies(receive(t, src, 3)), []string{"c/0", "g/0", "h/0"}; !slices.Equal(got, want) {
+	src = hand.Subscribe(t, tr, sub)
+	if got, want := hand.Bodies(hand.Receive(t, src, 3)), []string{"c/0", "g/0", "h/0"}; !slices.Equal(got, want) {
 		t.Errorf("after the second stop: %v, want %v", got, want)
 	}
 }
@@ -174,14 +175,14 @@ func TestRebalanceRepeatsNothing(t *testing.T) {
 	tr := f.connect(t, f.url, calm(fast(nats.Options{Topics: []string{"orders"}})))
 	sub := group("orders", true)
 	sub.MaxInFlight = 30
-	sender := open(t, tr)
+	sender := hand.Open(t, tr)
 	const keys, each = 40, 30
 	type arrival struct{ key, body string }
 	arrivals := make(chan arrival, keys*each*2)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	work := func(tr bus.Transport) (stop func()) {
-		src := subscribe(t, tr, sub)
+		src := hand.Subscribe(t, tr, sub)
 		mine, end := context.WithCancel(ctx)
 		done := make(chan struct{})
 		go func() {
@@ -192,7 +193,7 @@ func TestRebalanceRepeatsNothing(t *testing.T) {
 				for _, d := range ds {
 					arrivals <- arrival{d.Key, string(d.Body)}
 				}
-				if err := errors.Join(trySettle(t, src, false, handled...)...); err != nil {
+				if err := errors.Join(hand.TrySettle(t, src, false, handled...)...); err != nil {
 					t.Error(err)
 				}
 				if handled = ds; err != nil {
@@ -209,7 +210,7 @@ func TestRebalanceRepeatsNothing(t *testing.T) {
 		for k := range texts {
 			texts[k] = "key-" + strconv.Itoa(k) + "/" + strconv.Itoa(i)
 		}
-		mustSend(t, sender, messages("orders", texts...)...)
+		hand.MustSend(t, sender, hand.Messages("orders", texts...)...)
 		switch i {
 		case 5, 10:
 			stops = append(stops, work(f.connect(t, f.url, calm(fast(nats.Options{})))))
@@ -242,10 +243,10 @@ func TestSettleWaitsForTheServer(t *testing.T) {
 		f := newFixture(t, nil)
 		p := newProxy(t, f.url)
 		tr := f.connect(t, p.url(), nil)
-		src := subscribe(t, tr, group("orders", ordered))
-		mustSend(t, open(t, tr), messages("orders", "k/1")...)
-		d := receive(t, src, 1)[0]
-		release := p.holdDown("source")
+		src := hand.Subscribe(t, tr, group("orders", ordered))
+		hand.MustSend(t, hand.Open(t, tr), hand.Messages("orders", "k/1")...)
+		d := hand.Receive(t, src, 1)[0]
+		release := p.HoldDown("source")
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		errs := src.Settle(ctx, []bus.Settlement{{Delivery: d}})
 		cancel()
@@ -263,15 +264,15 @@ func TestCloseGivesBackAtOnce(t *testing.T) {
 	tr := f.connect(t, f.url, &nats.Options{AckWait: time.Hour})
 	sub := group("orders", false)
 	sub.MaxInFlight = 5
-	src := subscribe(t, tr, sub)
-	mustSend(t, open(t, tr), numbered("orders", "k", 30)...)
-	ds := receive(t, src, 5)
-	settle(t, src, ds[:2]...)
+	src := hand.Subscribe(t, tr, sub)
+	hand.MustSend(t, hand.Open(t, tr), numbered("orders", "k", 30)...)
+	ds := hand.Receive(t, src, 5)
+	hand.Settle(t, src, ds[:2]...)
 	if err := src.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	sub.MaxInFlight = 100
-	receive(t, subscribe(t, tr, sub), 28)
+	hand.Receive(t, hand.Subscribe(t, tr, sub), 28)
 }
 
 // What is not extended is no longer ours when the server may give it to another.
@@ -279,22 +280,22 @@ func TestCloseGivesBackAtOnce(t *testing.T) {
 func TestWhatIsNotExtendedIsLost(t *testing.T) {
 	f := newFixture(t, nil)
 	tr := f.connect(t, f.url, &nats.Options{AckWait: 500 * time.Millisecond})
-	src := subscribe(t, tr, group("orders", false))
-	mustSend(t, open(t, tr), messages("orders", "k/1", "k/2")...)
-	ds := receive(t, src, 2)
-	settle(t, src, ds[0])
+	src := hand.Subscribe(t, tr, group("orders", false))
+	hand.MustSend(t, hand.Open(t, tr), hand.Messages("orders", "k/1", "k/2")...)
+	ds := hand.Receive(t, src, 2)
+	hand.Settle(t, src, ds[0])
 	<-ds[1].Owned.Done()
 	if err := src.Extend(t.Context(), ds[1:]); !errors.Is(err, bus.ErrLost) {
 		t.Errorf("extend: %v", err)
 	}
-	again := receive(t, src, 1)
-	if errs := trySettle(t, src, false, ds[1]); !errors.Is(errs[0], bus.ErrLost) {
+	again := hand.Receive(t, src, 1)
+	if errs := hand.TrySettle(t, src, false, ds[1]); !errors.Is(errs[0], bus.ErrLost) {
 		t.Errorf("settle: %v", errs[0])
 	}
 	if len(again) != 1 || string(again[0].Body) != "k/2" || !again[0].Redelivered {
-		t.Errorf("again came %v, Redelivered=%v", bodies(again), again[0].Redelivered)
+		t.Errorf("again came %v, Redelivered=%v", hand.Bodies(again), again[0].Redelivered)
 	}
-	settle(t, src, again...)
+	hand.Settle(t, src, again...)
 }
 
 // The server stops and starts while members work.
@@ -306,36 +307,36 @@ func TestAServerThatStartsAgain(t *testing.T) {
 			tr := f.connect(t, f.url, fast(nats.Options{}))
 			sub := group("orders", ordered)
 			sub.MaxInFlight = 10
-			src := subscribe(t, tr, sub)
-			all := subscribe(t, tr, bus.Subscription{Topics: []string{"orders"}})
-			mustSend(t, open(t, tr), numbered("orders", "k", 10)...)
-			ds := receive(t, src, 3)
-			settle(t, src, ds[0])
-			copies := receive(t, all, 10)
+			src := hand.Subscribe(t, tr, sub)
+			all := hand.Subscribe(t, tr, bus.Subscription{Topics: []string{"orders"}})
+			hand.MustSend(t, hand.Open(t, tr), numbered("orders", "k", 10)...)
+			ds := hand.Receive(t, src, 3)
+			hand.Settle(t, src, ds[0])
+			copies := hand.Receive(t, all, 10)
 			f.server.Stop()
 			<-ds[1].Owned.Done()
-			if errs := trySettle(t, src, false, ds[1]); !errors.Is(errs[0], bus.ErrLost) {
+			if errs := hand.TrySettle(t, src, false, ds[1]); !errors.Is(errs[0], bus.ErrLost) {
 				t.Errorf("settle while the server is away: %v", errs[0])
 			}
 			if err := f.server.Start(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			settle(t, all, copies...) // they stayed ours
-			mustSend(t, open(t, tr), messages("orders", "k/10")...)
+			hand.Settle(t, all, copies...) // they stayed ours
+			hand.MustSend(t, hand.Open(t, tr), hand.Messages("orders", "k/10")...)
 			got := map[string]bool{string(ds[0].Body): true}
 			seen := firsts{"k": 1}
 			for len(got) < 11 {
-				ds := receive(t, src, 1)
+				ds := hand.Receive(t, src, 1)
 				if ordered {
 					seen.add(t, ds...)
 				}
 				for _, d := range ds {
 					got[string(d.Body)] = true
 				}
-				settle(t, src, ds...)
+				hand.Settle(t, src, ds...)
 			}
-			if d := receive(t, all, 1); string(d[0].Body) != "k/10" || len(d) != 1 {
-				t.Errorf("the copy goes on with %v", bodies(d))
+			if d := hand.Receive(t, all, 1); string(d[0].Body) != "k/10" || len(d) != 1 {
+				t.Errorf("the copy goes on with %v", hand.Bodies(d))
 			}
 		})
 	}
@@ -350,28 +351,28 @@ func TestASlowConsumer(t *testing.T) {
 	tr := f.connect(t, p.url(), o)
 	sub := group("orders", true)
 	sub.MaxInFlight = 2000
-	src := subscribe(t, tr, sub)
-	sender := open(t, f.connect(t, f.url, nil))
+	src := hand.Subscribe(t, tr, sub)
+	sender := hand.Open(t, f.connect(t, f.url, nil))
 	const n = 100
 	batch := numbered("orders", "k", n)
 	for i := range batch {
 		batch[i].Headers = map[string]string{"n": string(batch[i].Body)}
 		batch[i].Body = make([]byte, 200<<10)
 	}
-	mustSend(t, sender, batch[0])
-	settle(t, src, receive(t, src, 1)...)
-	release := p.holdDown("source")
-	mustSend(t, sender, batch[1:]...)
+	hand.MustSend(t, sender, batch[0])
+	hand.Settle(t, src, hand.Receive(t, src, 1)...)
+	release := p.HoldDown("source")
+	hand.MustSend(t, sender, batch[1:]...)
 	release()
 	for next := 1; next < n; {
-		ds := receive(t, src, 1)
+		ds := hand.Receive(t, src, 1)
 		for _, d := range ds {
 			if d.Headers["n"] != "k/"+strconv.Itoa(next) {
 				t.Fatalf("%s came, not %d", d.Headers["n"], next)
 			}
 			next++
 		}
-		settle(t, src, ds...)
+		hand.Settle(t, src, ds...)
 	}
 	if n := f.server.Server().NumSlowConsumers(); n > 0 {
 		t.Errorf("the server cut off %d connections that were too slow", n)
@@ -381,13 +382,13 @@ func TestASlowConsumer(t *testing.T) {
 func TestGroupsThatDoNotAgree(t *testing.T) {
 	f := newFixture(t, nil)
 	tr := f.connect(t, f.url, fast(nats.Options{}))
-	subscribe(t, tr, group("a", false))
+	hand.Subscribe(t, tr, group("a", false))
 	if _, err := tr.Subscribe(t.Context(), group("a", true)); !errors.Is(err, bus.ErrRefused) || !strings.Contains(err.Error(), "consumer rm") {
 		t.Errorf("with order behind without: %v", err)
 	}
-	src := subscribe(t, tr, group("b", true))
-	mustSend(t, open(t, tr), messages("b", "k/1")...)
-	receive(t, src, 1)
+	src := hand.Subscribe(t, tr, group("b", true))
+	hand.MustSend(t, hand.Open(t, tr), hand.Messages("b", "k/1")...)
+	hand.Receive(t, src, 1)
 	if _, err := tr.Subscribe(t.Context(), group("b", false)); !errors.Is(err, bus.ErrRefused) || !strings.Contains(err.Error(), "in order") {
 		t.Errorf("without order behind with: %v", err)
 	}
@@ -404,15 +405,15 @@ func TestWhereAGroupBegins(t *testing.T) {
 		for _, fresh := range []bool{false, true} {
 			f := newFixture(t, nil)
 			tr := f.connect(t, f.url, fast(nats.Options{Topics: []string{"orders"}, StartNew: fresh}))
-			sender := open(t, tr)
-			mustSend(t, sender, messages("orders", "k/old")...)
-			src := subscribe(t, tr, group("orders", ordered))
-			mustSend(t, sender, messages("orders", "k/new")...)
+			sender := hand.Open(t, tr)
+			hand.MustSend(t, sender, hand.Messages("orders", "k/old")...)
+			src := hand.Subscribe(t, tr, group("orders", ordered))
+			hand.MustSend(t, sender, hand.Messages("orders", "k/new")...)
 			want := "k/old"
 			if fresh {
 				want = "k/new"
 			}
-			if got := receive(t, src, 1); string(got[0].Body) != want {
+			if got := hand.Receive(t, src, 1); string(got[0].Body) != want {
 				t.Errorf("ordered %v, StartNew %v: begins with %s", ordered, fresh, got[0].Body)
 			}
 		}
@@ -437,9 +438,9 @@ func TestRequiredStreams(t *testing.T) {
 	}
 	sub := group("orders", true)
 	sub.Topics = append(sub.Topics, "other")
-	src := subscribe(t, tr, sub)
-	mustSend(t, open(t, tr), append(messages("orders", "k/1"), messages("other", "k/2")...)...)
-	if got := bodies(receive(t, src, 2)); !slices.Contains(got, "k/1") || !slices.Contains(got, "k/2") {
+	src := hand.Subscribe(t, tr, sub)
+	hand.MustSend(t, hand.Open(t, tr), append(hand.Messages("orders", "k/1"), hand.Messages("other", "k/2")...)...)
+	if got := hand.Bodies(hand.Receive(t, src, 2)); !slices.Contains(got, "k/1") || !slices.Contains(got, "k/2") {
 		t.Errorf("got %v", got)
 	}
 	if info, err := js.Stream(t.Context(), "orders-dead"); err == nil {
@@ -451,15 +452,15 @@ func TestRequiredStreams(t *testing.T) {
 func TestATopicIsNoLane(t *testing.T) {
 	f := newFixture(t, nil)
 	tr := f.connect(t, f.url, &nats.Options{Topics: []string{"orders"}})
-	if errs := send(t, open(t, tr), messages("orders.5", "k/1")...); !errors.Is(errs[0], bus.ErrUnroutable) {
+	if errs := hand.Send(t, hand.Open(t, tr), hand.Messages("orders.5", "k/1")...); !errors.Is(errs[0], bus.ErrUnroutable) {
 		t.Errorf("the subject of a lane was taken for a topic: %v", errs[0])
 	}
 	if err := tr.Declare(t.Context(), "orders.5"); err != nil {
 		t.Fatal(err)
 	}
-	src, sub := subscribe(t, tr, group("orders.5", false)), open(t, tr)
-	mustSend(t, sub, messages("orders.5", "k/1")...)
-	if d := receive(t, src, 1); d[0].Topic != "orders.5" {
+	src, sub := hand.Subscribe(t, tr, group("orders.5", false)), hand.Open(t, tr)
+	hand.MustSend(t, sub, hand.Messages("orders.5", "k/1")...)
+	if d := hand.Receive(t, src, 1); d[0].Topic != "orders.5" {
 		t.Errorf("it arrived on %s", d[0].Topic)
 	}
 }
@@ -469,10 +470,10 @@ func TestAConsumerThatIsDeleted(t *testing.T) {
 	for _, ordered := range []bool{false, true} {
 		f := newFixture(t, nil)
 		tr := f.connect(t, f.url, fast(nats.Options{}))
-		src := subscribe(t, tr, group("orders", ordered))
-		mustSend(t, open(t, tr), messages("orders", "k/1")...)
-		ds := receive(t, src, 1)
-		settle(t, src, ds...)
+		src := hand.Subscribe(t, tr, group("orders", ordered))
+		hand.MustSend(t, hand.Open(t, tr), hand.Messages("orders", "k/1")...)
+		ds := hand.Receive(t, src, 1)
+		hand.Settle(t, src, ds...)
 		_, js := f.raw(t)
 		stream, err := js.Stream(t.Context(), "orders")
 		if err != nil {
@@ -483,13 +484,13 @@ func TestAConsumerThatIsDeleted(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		mustSend(t, open(t, tr), messages("orders", "k/2")...)
+		hand.MustSend(t, hand.Open(t, tr), hand.Messages("orders", "k/2")...)
 		for {
-			ds := receive(t, src, 1)
+			ds := hand.Receive(t, src, 1)
 			if string(ds[len(ds)-1].Body) == "k/2" {
 				break
 			}
-			trySettle(t, src, false, ds...)
+			hand.TrySettle(t, src, false, ds...)
 		}
 	}
 }

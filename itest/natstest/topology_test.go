@@ -10,6 +10,7 @@ import (
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/itest/hand"
 	"github.com/sixfold-go/sixfold/transport/nats"
 )
 
@@ -49,7 +50,7 @@ func TestTopologyIsDeclaredAndCompared(t *testing.T) {
 	if err := tr.DeclareTopology(t.Context(), topology(other)); !errors.Is(err, bus.ErrRefused) || !strings.Contains(err.Error(), "OnePerKey") {
 		t.Errorf("a stream that can refuse: %v", err)
 	}
-	mustSend(t, open(t, tr), messages(one, "k/1")...)
+	hand.MustSend(t, hand.Open(t, tr), hand.Messages(one, "k/1")...)
 	if err := tr.DeclareTopology(t.Context(), topology(nats.Stream{Topic: one, Lanes: 4})); err != nil {
 		t.Errorf("what is there stays as it is: %v", err)
 	}

@@ -75,12 +75,12 @@ func TestSQLite(t *testing.T) {
 	defer running.Wait()
 	defer stop()
 	for range 2 {
-		relay, err := outbox.NewRelay(st.Outbox(), broker, &outbox.RelayOptions{Logger: quiet(), Lease: 2 * time.Second, Poll: 50 * time.Millisecond})
+		relay, err := outbox.NewRelay(st.Outbox(), broker, &outbox.RelayOptions{Logger: quiet(), Lease: 20 * time.Second, Poll: 50 * time.Millisecond})
 		if err != nil {
 			t.Fatal(err)
 		}
 		start(relay)
-		local, err := outbox.NewLocal(st.Outbox(), lib, &outbox.LocalOptions{Logger: quiet(), Lease: 2 * time.Second, Poll: 50 * time.Millisecond})
+		local, err := outbox.NewLocal(st.Outbox(), lib, &outbox.LocalOptions{Logger: quiet(), Lease: 20 * time.Second, Poll: 50 * time.Millisecond})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/outbox"
 	"github.com/sixfold-go/sixfold/postgres"
+	"github.com/sixfold-go/sixfold/schedule"
 	"github.com/sixfold-go/sixfold/sqltx"
 	"github.com/sixfold-go/sixfold/store"
 	"github.com/sixfold-go/sixfold/transport/memory"
@@ -65,6 +66,30 @@ func TestListenWakesTheRelayOfAnotherProcess(t *testing.T) {
 		if median := took[len(took)/2]; median > 200*time.Millisecond {
 			t.Errorf("%s: the median is %v; nobody woke the relay", how, median)
 		}
+	}
+}
+
+// A scheduler of another process, which sleeps for an hour, learns at once of a message that is due before.
+func TestListenWakesTheSchedulerOfAnotherProcess(t *testing.T) { // guarantees: C3
+	as := database(t, nil)
+	shop, twin := start(t, as, as.Application, nil), start(t, as, as.Application, nil)
+	scheduler, err := schedule.New(twin.st.Schedule(), twin.box, &schedule.Options{Poll: far, Logger: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rings, stop := twin.st.Outbox().Bell(outbox.ToBroker).Listen()
+	defer stop()
+	twin.run(scheduler)
+	shop.listen(shop.pool, postgres.ListenOptions{})
+	twin.listen(twin.pool, postgres.ListenOptions{})
+	err = outbox.Do(t.Context(), shop.box, postgres.DB(shop.pool), func(_ context.Context, _ pgx.Tx, u *outbox.Unit) error {
+		u.Publish(message{Key: "k"}, outbox.Delay(50*time.Millisecond))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for next(t, rings) != outbox.Now { // it was moved; before that a connection rings
 	}
 }
 

@@ -4,13 +4,12 @@ import (
 	"context"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
+	"github.com/sixfold-go/sixfold/sqltx"
 	"github.com/sixfold-go/sixfold/store"
 )
 
 // blobs is what consumers do with large bodies, and who removes the old ones.
-func blobs(ctx context.Context, w *world, p *pgxpool.Pool, st *store.Store) error {
+func blobs(ctx context.Context, w *world, p sqltx.Runner, st *store.Store) error {
 	if err := upload(ctx, w, p, st); err != nil {
 		return err
 	}
@@ -25,7 +24,7 @@ func blobs(ctx context.Context, w *world, p *pgxpool.Pool, st *store.Store) erro
 }
 
 // upload is what relays do with them.
-func upload(ctx context.Context, _ *world, _ *pgxpool.Pool, st *store.Store) error {
+func upload(ctx context.Context, _ *world, _ sqltx.Runner, st *store.Store) error {
 	for range 2 {
 		if err := st.Blobs().Put(ctx, "a", []byte("body")); err != nil {
 			return err

@@ -6,15 +6,14 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/outbox"
+	"github.com/sixfold-go/sixfold/sqltx"
 	"github.com/sixfold-go/sixfold/store"
 )
 
 // broker uses the database as a broker does: a group and a copy, what is kept, a death, and all that is removed.
-func broker(ctx context.Context, w *world, _ *pgxpool.Pool, st *store.Store) error {
+func broker(ctx context.Context, w *world, _ sqltx.Runner, st *store.Store) error {
 	b := st.Broker()
 	if _, err := b.Check(ctx); err != nil {
 		return err
@@ -38,7 +37,7 @@ func broker(ctx context.Context, w *world, _ *pgxpool.Pool, st *store.Store) err
 	if err := consume(ctx, w, part, class); err != nil {
 		return err
 	}
-	return removeAll(ctx, w, b, part)
+	return errors.Join(removeAll(ctx, w, b, part), carry(ctx, st))
 }
 
 // consume reads and settles as one node dies and another takes over.
@@ -66,7 +65,11 @@ func consume(ctx context.Context, w *world, part outbox.Store, class string) err
 		if _, err := leases.Take(ctx, class, n, 64, outbox.ToLocal, true); err != nil {
 			return err
 		}
-		w.exec("UPDATE sixfold.node SET until = now() - interval '1 second' WHERE id = $1", dead)
+		if w.maria == nil {
+			w.exec("UPDATE sixfold.node SET until = now() - interval '1 second' WHERE id = $1", dead)
+		} else {
+			w.exec("UPDATE sixfold_node SET until = until - 3600000000 WHERE id = ?", dead)
+		}
 	}
 	if n, err := queue.Settle(ctx, node, []int64{rows[0].Seq}); err != nil || n != 1 {
 		return errors.Join(err, fmt.Errorf("%d rows were settled", n))
@@ -94,7 +97,11 @@ func removeAll(ctx context.Context, w *world, b *store.Broker, part outbox.Store
 	if err := b.Keep(ctx, "orders", 0); err != nil {
 		return err
 	}
-	w.exec("UPDATE sixfold.queue_group SET made_at = now() - interval '1 hour' WHERE kind = 2") // its process never came
+	if w.maria == nil {
+		w.exec("UPDATE sixfold.queue_group SET made_at = now() - interval '1 hour' WHERE kind = 2") // its process never came
+	} else {
+		w.exec("UPDATE sixfold_queue_group SET made_at = made_at - 3600000000 WHERE kind = 2")
+	}
 	for range 2 {
 		if _, err := part.Keeper().Purge(ctx, 1000); err != nil {
 			return err

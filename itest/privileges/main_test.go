@@ -1,4 +1,4 @@
-// Package privileges tests what the roles of `sixfold grants` may do, on a real PostgreSQL.
+// Package privileges tests what the roles of `sixfold grants` may do, on a real PostgreSQL and a real MariaDB.
 package privileges
 
 import (
@@ -21,15 +21,26 @@ func TestMain(m *testing.M) { servers.Main(m) }
 type world struct {
 	*testing.T
 	dsn   string
-	owner *pgxpool.Pool // superuser
+	owner *pgxpool.Pool // superuser; nil on MariaDB
+	super sqltx.Runner
+	maria *maria // nil: PostgreSQL
 	roles store.Roles
 	st    *store.Store // of the superuser
+	known map[string]*login
+}
+
+// login is a role's pool with its store, which takes longer to make than a connection.
+type login struct {
+	runner sqltx.Runner
+	st     *store.Store
+	fresh  func() // has what comes next begin with new connections
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{T: t, dsn: servers.Postgres(t).Database(t)}
+	w := &world{T: t, dsn: servers.Postgres(t).Database(t), known: map[string]*login{}}
 	w.owner = w.connect("", "")
+	w.super = sqltx.PgxDB(w.owner)
 	// Roles belong to the whole server, so each test has its own.
 	var db string
 	w.must(w.owner.QueryRow(t.Context(), "SELECT current_database()").Scan(&db))
@@ -38,7 +49,7 @@ func newWorld(t *testing.T) *world {
 	w.st = w.store(w.owner)
 	script, err := w.st.RoleScript(w.roles)
 	w.must(err)
-	w.exec(script)
+	w.must(w.script(t.Context(), script))
 	t.Cleanup(func() {
 		for _, r := range []string{w.roles.Application, w.roles.Relay, w.roles.Migrator, w.roles.Reader, w.roles.Operator, w.roles.Broker} {
 			q := pgx.Identifier{r}.Sanitize()
@@ -61,8 +72,42 @@ func (w *world) must(err error) {
 
 func (w *world) exec(q string, args ...any) {
 	w.Helper()
-	_, err := w.owner.Exec(w.Context(), q, args...)
+	_, err := w.super.ExecSQL(w.Context(), q, args...)
 	w.must(err)
+}
+
+// script runs one as the superuser.
+func (w *world) script(ctx context.Context, text string) error {
+	if w.maria != nil {
+		return w.maria.script(ctx, text)
+	}
+	_, err := w.owner.Exec(ctx, text)
+	return err
+}
+
+// sql is a statement for PostgreSQL in the names of this database.
+func (w *world) sql(q string) string {
+	if w.maria != nil {
+		return strings.ReplaceAll(q, "sixfold.", "sixfold_")
+	}
+	return q
+}
+
+// as is a role with its store, on new connections.
+func (w *world) as(role string) (sqltx.Runner, *store.Store) {
+	w.Helper()
+	l := w.known[role]
+	if l == nil {
+		if w.maria != nil {
+			l = w.maria.login(w, role)
+		} else {
+			p := w.connect(role, "")
+			l = &login{sqltx.PgxDB(p), w.store(p), p.Reset}
+		}
+		w.known[role] = l
+	}
+	l.fresh()
+	return l.runner, l.st
 }
 
 // grant runs the script; again it changes nothing.
@@ -70,7 +115,7 @@ func (w *world) grant() {
 	w.Helper()
 	script, err := w.st.GrantScript(w.roles)
 	w.must(err)
-	w.exec(script)
+	w.must(w.script(w.Context(), script))
 }
 
 // connect opens a pool as a role, with a search_path.
@@ -98,7 +143,7 @@ func (w *world) store(p *pgxpool.Pool) *store.Store {
 	return st
 }
 
-// denied reports whether err is the answer to a missing privilege.
+// denied reports whether err is the answer to a missing privilege. MariaDB does not show tables on which one has none.
 func denied(err error) bool {
-	return err != nil && (strings.Contains(err.Error(), "permission denied") || strings.Contains(err.Error(), "role lacks"))
+	return err != nil && (strings.Contains(err.Error(), "permission denied") || strings.Contains(err.Error(), "role lacks") || strings.Contains(err.Error(), "command denied") || strings.Contains(err.Error(), "lacks a privilege") || strings.Contains(err.Error(), "there are no tables under"))
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/deadletter"
 	"github.com/sixfold-go/sixfold/inbox"
@@ -23,8 +21,8 @@ func item(message byte, key string) inbox.Item {
 }
 
 // park does with messages that fail what a consumer does.
-func park(ctx context.Context, _ *world, p *pgxpool.Pool, st *store.Store) error {
-	lot, db := st.Inbox().Parking(), sqltx.PgxDB(p)
+func park(ctx context.Context, _ *world, p sqltx.Runner, st *store.Store) error {
+	lot, db := st.Inbox().Parking(), p
 	if _, err := st.Inbox().Suspect(ctx, "c", []inbox.Record{item(1, "").Record}); err != nil {
 		return err
 	}
@@ -73,7 +71,7 @@ func (w *world) parked(ctx context.Context) error {
 		dead[i].Dead, dead[i].Loose, dead[i].Reason = true, i == 1, "permanent"
 	}
 	dead[4].Delay = time.Hour
-	err := sqltx.PgxDB(w.owner).InTx(ctx, func(tx sqltx.Tx) error {
+	err := w.super.InTx(ctx, func(tx sqltx.Tx) error {
 		_, err := w.st.Inbox().Parking().Park(ctx, tx, "c", dead)
 		return err
 	})
@@ -92,7 +90,7 @@ func (w *world) parked(ctx context.Context) error {
 }
 
 // letters is what people read of parked messages, and of those that are gone.
-func letters(ctx context.Context, w *world, p *pgxpool.Pool, st *store.Store) error {
+func letters(ctx context.Context, w *world, p sqltx.Runner, st *store.Store) error {
 	if err := w.parked(ctx); err != nil {
 		return err
 	}
@@ -110,12 +108,16 @@ func letters(ctx context.Context, w *world, p *pgxpool.Pool, st *store.Store) er
 	if _, err := d.Audit(ctx, deadletter.Trail{Message: list[0].ID}); err != nil {
 		return err
 	}
-	_, err = p.Exec(ctx, "SELECT (SELECT count(*) FROM sixfold.inbox), (SELECT count(*) FROM sixfold.delivered)")
+	for _, table := range []string{"inbox", "delivered"} {
+		if err == nil {
+			err = p.EachRow(ctx, w.sql("SELECT count(*) FROM sixfold."+table), nil, func(sqltx.Rows) error { return nil })
+		}
+	}
 	return err
 }
 
 // operate is what people do to parked messages.
-func operate(ctx context.Context, w *world, _ *pgxpool.Pool, st *store.Store) error {
+func operate(ctx context.Context, w *world, _ sqltx.Runner, st *store.Store) error {
 	if err := w.parked(ctx); err != nil {
 		return err
 	}

@@ -3,6 +3,8 @@ package privileges
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,20 +23,27 @@ func (w *world) duties() map[string]struct {
 		jobs map[string]job
 	}
 	return map[string]duty{
-		"application": {w.roles.Application, map[string]job{"publish": publish, "record": record, "park": park, "local": local, "blobs": blobs}},
+		"application": {w.roles.Application, map[string]job{"publish": publish, "record": record, "park": park, "local": local, "blobs": blobs, "scheduled": scheduled, "sagas": sagas, "remember": remember}},
 		"relay":       {w.roles.Relay, map[string]job{"relay": relay, "upload": upload}},
 		"migrator":    {w.roles.Migrator, map[string]job{"migrate": migrate}},
 		"broker":      {w.roles.Broker, map[string]job{"broker": broker}},
-		"reader":      {w.roles.Reader, map[string]job{"stats": stats, "letters": letters}},
-		"operator":    {w.roles.Operator, map[string]job{"stats": stats, "letters": letters, "operate": operate}},
+		"reader":      {w.roles.Reader, map[string]job{"stats": stats, "letters": letters, "schedules": listSchedules, "sagas": listSagas}},
+		"operator":    {w.roles.Operator, map[string]job{"stats": stats, "letters": letters, "operate": operate, "schedules": operateSchedules, "list schedules": listSchedules, "sagas": operateSagas, "list sagas": listSagas}},
 	}
 }
 
-func TestEachRoleDoesItsWork(t *testing.T) {
-	w := newWorld(t)
+// worlds runs a test on each kind of database.
+func worlds(t *testing.T, test func(t *testing.T, w *world)) {
+	t.Helper()
+	t.Run("PostgreSQL", func(t *testing.T) { test(t, newWorld(t)) })
+	t.Run("MariaDB", func(t *testing.T) { test(t, newMariaWorld(t)) })
+}
+
+func TestEachRoleDoesItsWork(t *testing.T) { worlds(t, eachRoleDoesItsWork) }
+
+func eachRoleDoesItsWork(t *testing.T, w *world) {
 	for name, d := range w.duties() {
-		p := w.connect(d.role, "")
-		st := w.store(p)
+		p, st := w.as(d.role)
 		for what, do := range d.jobs {
 			w.must(w.seed(t.Context()))
 			if err := do(t.Context(), w, p, st); err != nil {
@@ -45,8 +54,9 @@ func TestEachRoleDoesItsWork(t *testing.T) {
 }
 
 // A role does the work of no other one.
-func TestNoRoleDoesAnothersWork(t *testing.T) {
-	w := newWorld(t)
+func TestNoRoleDoesAnothersWork(t *testing.T) { worlds(t, noRoleDoesAnothersWork) }
+
+func noRoleDoesAnothersWork(t *testing.T, w *world) {
 	for name, other := range map[string]struct {
 		role string
 		do   job
@@ -72,8 +82,8 @@ func TestNoRoleDoesAnothersWork(t *testing.T) {
 		"a relay purges blobs":       {w.roles.Relay, blobs},
 	} {
 		w.must(w.seed(t.Context()))
-		p := w.connect(other.role, "")
-		if err := other.do(t.Context(), w, p, w.store(p)); err == nil || !denied(err) && !strings.Contains(err.Error(), "must be owner") {
+		p, st := w.as(other.role)
+		if err := other.do(t.Context(), w, p, st); err == nil || !denied(err) && !strings.Contains(err.Error(), "must be owner") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -81,6 +91,9 @@ func TestNoRoleDoesAnothersWork(t *testing.T) {
 
 // grants are those that a role has, each as the SQL that takes it away and gives it back.
 func (w *world) grants(role string) (all []string) {
+	if w.maria != nil {
+		return w.maria.grants(w, role)
+	}
 	rows, err := w.owner.Query(w.Context(), `
 SELECT format('%s ON %I.%I', privilege_type, table_schema, table_name) FROM information_schema.role_table_grants WHERE grantee = $1 AND table_schema = 'sixfold'
   AND NOT EXISTS (SELECT 1 FROM pg_tables t WHERE t.schemaname = 'sixfold' AND t.tablename = table_name AND t.tableowner = $1)
@@ -95,31 +108,39 @@ UNION ALL SELECT format('%s ON SCHEMA sixfold', a.privilege_type) FROM pg_roles 
 }
 
 // With one grant fewer something of the role's work fails, for want of that privilege.
-func TestNoGrantIsTooMuch(t *testing.T) {
-	w := newWorld(t)
+func TestNoGrantIsTooMuch(t *testing.T) { worlds(t, noGrantIsTooMuch) }
+
+func noGrantIsTooMuch(t *testing.T, w *world) {
 	total := 0
 	for name, d := range w.duties() {
-		p := w.connect(d.role, "")
-		st := w.store(p)
 		all := w.grants(d.role)
 		if len(all) < 2 {
 			t.Fatalf("%s has the grants %v; are they looked for where they are?", name, all)
 		}
 		total += len(all)
+		jobs := slices.Sorted(maps.Keys(d.jobs))
 		for _, g := range all {
-			role := pgx.Identifier{d.role}.Sanitize()
+			role := w.quoted(d.role)
 			w.exec("REVOKE " + g + " FROM " + role)
+			p, st := w.as(d.role)
 			var failed error
-			for what, do := range d.jobs {
+			for i, what := range jobs {
 				w.must(w.seed(t.Context()))
-				if err := do(t.Context(), w, p, st); err != nil {
-					failed = errors.Join(failed, fmt.Errorf("%s: %w", what, err))
+				if err := d.jobs[what](t.Context(), w, p, st); err != nil {
+					if failed = errors.Join(failed, fmt.Errorf("%s: %w", what, err)); denied(failed) {
+						// Emptying the tables for every other job takes minutes. It begins with the next grant, which often is one on the same table.
+						jobs = slices.Insert(slices.Delete(jobs, i, i+1), 0, what)
+						break
+					}
 				}
 			}
-			if !denied(failed) {
+			if !denied(failed) && !spare(g) {
 				t.Errorf("%s does its work without %s: %v", name, g, failed)
 			}
 			w.exec("GRANT " + g + " TO " + role)
+			if w.maria != nil && d.role == w.roles.Migrator {
+				w.maria.repair(w)
+			}
 		}
 	}
 	t.Logf("%d grants", total)

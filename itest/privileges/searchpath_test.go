@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/sixfold-go/sixfold/itest/tables"
+	"github.com/sixfold-go/sixfold/sqltx"
 )
 
 // hostile makes a schema with tables, functions and operators of the names that Sixfold uses; whatever runs one of them
@@ -11,11 +14,11 @@ import (
 // preferred over what has to convert.
 func (w *world) hostile() {
 	w.exec(`CREATE SCHEMA evil; CREATE FUNCTION evil.hijacked() RETURNS integer LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'hijacked'; END $$`)
-	for _, t := range []string{"outbox", "local", "published", "delivered", "inbox", "parked", "line", "attempt", "audit", "node", "lease", "schema_version"} {
+	for _, t := range append(tables.Names(), "schema_version") {
 		w.exec("CREATE TABLE evil." + t + " (mine integer)")
 	}
 	for _, f := range []string{
-		"now() RETURNS timestamptz", "clock_timestamp() RETURNS timestamptz", "octet_length(bytea) RETURNS integer", "substr(bytea, integer, integer) RETURNS bytea",
+		"now() RETURNS timestamptz", "clock_timestamp() RETURNS timestamptz", "statement_timestamp() RETURNS timestamptz", "floor(numeric) RETURNS numeric", "octet_length(bytea) RETURNS integer", "substr(bytea, integer, integer) RETURNS bytea",
 		"cardinality(anyarray) RETURNS integer", "unnest(anyarray) RETURNS SETOF anyelement", "generate_series(integer, integer) RETURNS SETOF integer",
 		"array_fill(anyelement, integer[]) RETURNS anyarray", "convert_to(text, name) RETURNS bytea", "get_byte(bytea, integer) RETURNS integer",
 		"random() RETURNS double precision", "floor(double precision) RETURNS double precision", "jsonb_typeof(jsonb) RETURNS text", "quote_nullable(text) RETURNS text",
@@ -32,7 +35,8 @@ func (w *world) hostile() {
 		{"#", "bigint", "bigint", "bigint"}, {"*", "integer", "integer", "integer"}, {"+", "integer", "integer", "integer"}, {"+", "smallint", "integer", "integer"},
 		{"/", "integer", "integer", "integer"}, {"~", "text", "text", "boolean"}, {"!~", "text", "text", "boolean"}, {"||", "anyarray", "anyarray", "anyarray"},
 		// These have no counterpart, so an argument that would have to be converted finds them although pg_catalog comes first.
-		{"*", "bigint", "interval", "interval"}, {"*", "numeric", "integer", "numeric"}, {"*", "double precision", "integer", "double precision"},
+		{"*", "bigint", "interval", "interval"}, {"*", "numeric", "integer", "numeric"}, {"/", "numeric", "integer", "numeric"},
+		{"/", "bigint", "numeric", "numeric"}, {"+", "timestamptz", "bigint", "timestamptz"}, {"*", "double precision", "integer", "double precision"},
 	} {
 		fn := strings.ReplaceAll(fmt.Sprintf("evil.%s_%s_%s", operatorName(o.name), o.left, o.right), " ", "_")
 		w.exec(fmt.Sprintf("CREATE FUNCTION %s(%s, %s) RETURNS %s LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'hijacked'; END $$", fn, o.left, o.right, o.result))
@@ -54,7 +58,7 @@ func TestHostileSearchPathChangesNothing(t *testing.T) {
 		st := w.store(p)
 		for what, do := range d.jobs {
 			w.must(w.seed(t.Context()))
-			if err := do(t.Context(), w, p, st); err != nil {
+			if err := do(t.Context(), w, sqltx.PgxDB(p), st); err != nil {
 				t.Errorf("%s cannot do %s with a hostile search_path: %v", name, what, err)
 			}
 		}

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/itest/hand"
 	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/transport/rabbitmq"
 )
@@ -159,11 +160,11 @@ func TestRightsThatAreWithdrawn(t *testing.T) {
 	}
 	u.User = url.UserPassword(user, canary)
 	tr := f.connect(t, u.String(), nil)
-	src := subscribe(t, tr, group(f.topic(), true))
-	sender := open(t, tr)
+	src := hand.Subscribe(t, tr, group(f.topic(), true))
+	sender := hand.Open(t, tr)
 	control("clear_permissions", user)
 	topic := f.place(t, f.connect(t, f.url, nil))
-	if errs := send(t, sender, messages(topic, "k/1")...); !errors.Is(errs[0], bus.ErrRefused) || strings.Contains(errs[0].Error(), canary) {
+	if errs := hand.Send(t, sender, hand.Messages(topic, "k/1")...); !errors.Is(errs[0], bus.ErrRefused) || strings.Contains(errs[0].Error(), canary) {
 		t.Errorf("send without the right to: %v", errs[0])
 	}
 	control("delete_user", user)
@@ -249,9 +250,9 @@ func TestTLSAndClientCertificates(t *testing.T) {
 	good := &tls.Config{RootCAs: ca.pool(), Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 	for address, o := range map[string]*rabbitmq.Options{f.url: {TLS: good}, f.url + parameters: nil} {
 		tr := f.connect(t, address, o)
-		src := subscribe(t, tr, group(f.topic(), true))
-		mustSend(t, open(t, tr), messages(fmt.Sprintf("topic.tls.%d", f.topics.Load()), "k/1")...)
-		settle(t, src, receive(t, src, 1)...)
+		src := hand.Subscribe(t, tr, group(f.topic(), true))
+		hand.MustSend(t, hand.Open(t, tr), hand.Messages(fmt.Sprintf("topic.tls.%d", f.topics.Load()), "k/1")...)
+		hand.Settle(t, src, hand.Receive(t, src, 1)...)
 	}
 	refused(t, f.url, rabbitmq.Options{TLS: &tls.Config{RootCAs: newAuthority(t).pool(), Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}}) // self-signed
 	refused(t, f.url, rabbitmq.Options{TLS: &tls.Config{RootCAs: ca.pool(), Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, ServerName: "elsewhere"}})

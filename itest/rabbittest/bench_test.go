@@ -8,6 +8,7 @@ import (
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/itest/hand"
 	"github.com/sixfold-go/sixfold/transport/rabbitmq"
 )
 
@@ -19,13 +20,13 @@ func BenchmarkConsume(b *testing.B) {
 			sub := group(f.topic(), ordered)
 			sub.MaxInFlight = 2000
 			tr := f.connect(b, f.url, &rabbitmq.Options{Groups: []bus.Subscription{sub}})
-			sender := open(b, tr)
+			sender := hand.Open(b, tr)
 			for left := b.N; left > 0; left -= 1000 {
 				texts := make([]string, min(left, 1000))
 				for i := range texts {
 					texts[i] = strconv.Itoa(i) + "/body"
 				}
-				mustSend(b, sender, messages(sub.Topics[0], texts...)...)
+				hand.MustSend(b, sender, hand.Messages(sub.Topics[0], texts...)...)
 			}
 			ctx, stop := context.WithCancel(b.Context())
 			var n atomic.Int64

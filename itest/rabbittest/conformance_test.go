@@ -70,22 +70,22 @@ func (f *fixture) harness(tb testing.TB, o rabbitmq.Options, unbound bool) buste
 			}
 			return topic
 		},
-		Cut:     func(testing.TB) { all((*proxy).cut) },
-		Restore: func(testing.TB) { all((*proxy).restore) },
+		Cut:     func(testing.TB) { all((*proxy).Cut) },
+		Restore: func(testing.TB) { all((*proxy).Restore) },
 		Kill: func(_ testing.TB, t bus.Transport, _ bus.Source) {
 			mu.Lock()
 			defer mu.Unlock()
-			proxies[t].cut()
+			proxies[t].Cut()
 			delete(proxies, t) // nobody restores it
 		},
 		Revoke: func(_ testing.TB, t bus.Transport, _ bus.Source) {
 			mu.Lock()
 			defer mu.Unlock()
-			proxies[t].drop("source")
+			proxies[t].Drop("source")
 		},
 		HoldConfirms: func(testing.TB) func() {
 			var releases []func()
-			all(func(p *proxy) { releases = append(releases, p.holdDown("sender")) })
+			all(func(p *proxy) { releases = append(releases, p.HoldDown("sender")) })
 			return func() {
 				for _, release := range releases {
 					release()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/itest/hand"
 	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/transport/rabbitmq"
 )
@@ -25,14 +26,14 @@ func TestAKilledNodeHasAPrefix(t *testing.T) {
 	sub := group(topic, true)
 	o := &rabbitmq.Options{Groups: []bus.Subscription{sub}, Classic: true} // RabbitMQ 3.10 may forget quorum queues that are this young when it is killed
 	tr := f.connect(t, f.url, o)
-	large := messages(topic, "a/1", "l/large", "b/1")
+	large := hand.Messages(topic, "a/1", "l/large", "b/1")
 	large[1].Body = make([]byte, 200_000)
-	errs := send(t, open(t, tr), large...)
+	errs := hand.Send(t, hand.Open(t, tr), large...)
 	if !errors.Is(errs[1], bus.ErrTooLarge) || !strings.Contains(errs[1].Error(), "200000") || !errors.Is(errs[2], bus.ErrUnavailable) {
 		t.Errorf("a message that is too large for the node, and one behind it: %v", errs[1:])
 	}
 
-	sender := open(t, tr)
+	sender := hand.Open(t, tr)
 	var pending []bus.Pending
 	killed := make(chan error, 1)
 	const each = 50
@@ -41,7 +42,7 @@ func TestAKilledNodeHasAPrefix(t *testing.T) {
 		for i := range texts {
 			texts[i] = "k/" + strconv.Itoa(n+i)
 		}
-		pending = append(pending, sender.Send(t.Context(), messages(topic, texts...)))
+		pending = append(pending, sender.Send(t.Context(), hand.Messages(topic, texts...)))
 		if len(pending) == 20 {
 			for _, err := range pending[0].Wait(t.Context()) { // so that the node has confirmed something
 				if err != nil {
@@ -72,11 +73,11 @@ func TestAKilledNodeHasAPrefix(t *testing.T) {
 	if err := node.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	src := subscribe(t, f.connect(t, f.url, o), sub)
+	src := hand.Subscribe(t, f.connect(t, f.url, o), sub)
 	next := 0
-	mustSend(t, open(t, tr), messages(topic, "end/end")...)
+	hand.MustSend(t, hand.Open(t, tr), hand.Messages(topic, "end/end")...)
 	for over := false; !over; {
-		ds := receive(t, src, 1)
+		ds := hand.Receive(t, src, 1)
 		for _, d := range ds {
 			if over = string(d.Body) == "end/end"; over || d.Key != "k" {
 				continue
@@ -86,7 +87,7 @@ func TestAKilledNodeHasAPrefix(t *testing.T) {
 			}
 			next++
 		}
-		settle(t, src, ds...)
+		hand.Settle(t, src, ds...)
 	}
 	t.Logf("%d of %d were confirmed, the node has %d", confirmed, len(pending)*each, next)
 	if next < confirmed {
@@ -104,30 +105,30 @@ func TestReturnsAreMatched(t *testing.T) {
 	if err := tr.Declare(t.Context(), unbound); err != nil {
 		t.Fatal(err)
 	}
-	sender := open(t, tr)
+	sender := hand.Open(t, tr)
 	var batch []bus.Outgoing
 	for i := range 300 {
 		topic := bound
 		if i%3 == 0 {
 			topic = unbound
 		}
-		batch = append(batch, messages(topic, strconv.Itoa(i)+"/x")...)
+		batch = append(batch, hand.Messages(topic, strconv.Itoa(i)+"/x")...)
 	}
-	for i, err := range send(t, sender, batch...) {
+	for i, err := range hand.Send(t, sender, batch...) {
 		if missing := i%3 == 0; missing != errors.Is(err, bus.ErrUnroutable) || !missing && err != nil {
 			t.Fatalf("message %d answered %v", i, err)
 		}
 	}
 	// Of one key, behind a message without a queue, nothing is taken; the same id twice is no riddle where both are returned.
-	twice := messages(unbound, "k/1", "/2")
+	twice := hand.Messages(unbound, "k/1", "/2")
 	twice[1].ID = twice[0].ID
-	errs := send(t, sender, append(twice, messages(bound, "k/3")...)...)
+	errs := hand.Send(t, sender, append(twice, hand.Messages(bound, "k/3")...)...)
 	if !errors.Is(errs[0], bus.ErrUnroutable) || !errors.Is(errs[1], bus.ErrUnroutable) || !errors.Is(errs[2], bus.ErrBehindFailed) {
 		t.Errorf("%v", errs)
 	}
-	may := messages(unbound, "m/1")
+	may := hand.Messages(unbound, "m/1")
 	may[0].MayMiss = true
-	errs = send(t, sender, append(may, messages(bound, "m/2")...)...)
+	errs = hand.Send(t, sender, append(may, hand.Messages(bound, "m/2")...)...)
 	if !errors.Is(errs[0], bus.ErrUnroutable) || errs[1] != nil {
 		t.Errorf("%v", errs)
 	}
@@ -147,12 +148,12 @@ func TestANackBreaksThePipe(t *testing.T) {
 		t.Errorf("a queue that refuses messages, without OnePerKey: %v", err)
 	}
 	tr := f.connect(t, f.url, &rabbitmq.Options{Topology: topology, OnePerKey: true})
-	sender := open(t, tr)
-	mustSend(t, sender, messages(topic, "a/1")...)
-	if errs := send(t, sender, messages(topic, "a/2")...); !errors.Is(errs[0], bus.ErrUnavailable) {
+	sender := hand.Open(t, tr)
+	hand.MustSend(t, sender, hand.Messages(topic, "a/1")...)
+	if errs := hand.Send(t, sender, hand.Messages(topic, "a/2")...); !errors.Is(errs[0], bus.ErrUnavailable) {
 		t.Errorf("a full queue: %v", errs[0])
 	}
-	if errs := send(t, sender, messages(topic, "b/1")...); !errors.Is(errs[0], bus.ErrUnavailable) {
+	if errs := hand.Send(t, sender, hand.Messages(topic, "b/1")...); !errors.Is(errs[0], bus.ErrUnavailable) {
 		t.Errorf("behind a nack: %v", errs[0])
 	}
 }
@@ -161,19 +162,19 @@ func TestAnExchangeThatIsDeletedUnderASender(t *testing.T) {
 	f := newFixture(t)
 	tr := f.connect(t, f.url, nil)
 	topic := f.place(t, tr)
-	sender := open(t, tr)
-	mustSend(t, sender, messages(topic, "k/1")...)
+	sender := hand.Open(t, tr)
+	hand.MustSend(t, sender, hand.Messages(topic, "k/1")...)
 	_, ch := f.raw(t)
 	if err := ch.ExchangeDelete(topic, false, false); err != nil {
 		t.Fatal(err)
 	}
-	if errs := send(t, sender, messages(topic, "k/2")...); !errors.Is(errs[0], bus.ErrUnroutable) {
+	if errs := hand.Send(t, sender, hand.Messages(topic, "k/2")...); !errors.Is(errs[0], bus.ErrUnroutable) {
 		t.Errorf("to an exchange that was deleted: %v", errs[0])
 	}
-	if errs := send(t, sender, messages(topic, "l/1")...); !errors.Is(errs[0], bus.ErrUnavailable) {
+	if errs := hand.Send(t, sender, hand.Messages(topic, "l/1")...); !errors.Is(errs[0], bus.ErrUnavailable) {
 		t.Errorf("on a channel that the node has closed: %v", errs[0])
 	}
-	if errs := send(t, open(t, tr), messages(topic, "k/2")...); !errors.Is(errs[0], bus.ErrUnroutable) {
+	if errs := hand.Send(t, hand.Open(t, tr), hand.Messages(topic, "k/2")...); !errors.Is(errs[0], bus.ErrUnroutable) {
 		t.Errorf("on another sender: %v", errs[0])
 	}
 }
@@ -184,7 +185,7 @@ func TestWhatAMQPCannotCarry(t *testing.T) {
 	long := strings.Repeat("x", 256)
 	tr := f.connect(t, f.url, &rabbitmq.Options{RoutingKey: func(o *bus.Outgoing) string { return o.Headers["route"] }, MaxBody: 1 << 20})
 	topic := f.place(t, tr)
-	sender := open(t, tr)
+	sender := hand.Open(t, tr)
 	for name, c := range map[string]struct {
 		change func(e *sixfold.Envelope)
 		kind   error
@@ -198,9 +199,9 @@ func TestWhatAMQPCannotCarry(t *testing.T) {
 		}, bus.ErrTooLarge},
 		"a body over the limit": {func(e *sixfold.Envelope) { e.Body = make([]byte, 1<<20+1) }, bus.ErrTooLarge},
 	} {
-		o := messages(topic, name+"/1")
+		o := hand.Messages(topic, name+"/1")
 		c.change(o[0].Envelope)
-		if errs := send(t, sender, append(o, messages(topic, "other/1")...)...); !errors.Is(errs[0], c.kind) || errs[1] != nil {
+		if errs := hand.Send(t, sender, append(o, hand.Messages(topic, "other/1")...)...); !errors.Is(errs[0], c.kind) || errs[1] != nil {
 			t.Errorf("%s: %v", name, errs)
 		}
 	}
@@ -211,12 +212,12 @@ func TestSilenceEndsASender(t *testing.T) {
 	p := newProxy(t, f.url)
 	tr := f.connect(t, p.url(), &rabbitmq.Options{AckTimeout: 300 * time.Millisecond})
 	topic := f.place(t, f.connect(t, f.url, nil))
-	sender := open(t, tr)
-	defer p.holdDown("sender")()
-	if errs := send(t, sender, messages(topic, "k/1")...); !errors.Is(errs[0], bus.ErrUnavailable) {
+	sender := hand.Open(t, tr)
+	defer p.HoldDown("sender")()
+	if errs := hand.Send(t, sender, hand.Messages(topic, "k/1")...); !errors.Is(errs[0], bus.ErrUnavailable) {
 		t.Errorf("without a confirm: %v", errs[0])
 	}
-	if errs := send(t, sender, messages(topic, "k/2")...); !errors.Is(errs[0], bus.ErrUnavailable) || !strings.Contains(errs[0].Error(), "no confirm within 300ms") {
+	if errs := hand.Send(t, sender, hand.Messages(topic, "k/2")...); !errors.Is(errs[0], bus.ErrUnavailable) || !strings.Contains(errs[0].Error(), "no confirm within 300ms") {
 		t.Errorf("afterwards: %v", errs[0])
 	}
 }
@@ -233,10 +234,10 @@ func TestNativeProperties(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := messages(topic, "k/1")
+	o := hand.Messages(topic, "k/1")
 	o[0].CorrelationID, o[0].Expires, o[0].ContentType = "c-1", time.Now().Add(time.Hour), "application/json"
 	o[0].Time = time.Date(2026, 2, 3, 4, 5, 6, 7000, time.UTC)
-	mustSend(t, open(t, tr), o...)
+	hand.MustSend(t, hand.Open(t, tr), o...)
 	d, ok, err := ch.Get(q.Name, true)
 	if err != nil || !ok {
 		t.Fatal(ok, err)

@@ -12,6 +12,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/itest/hand"
 	"github.com/sixfold-go/sixfold/transport/rabbitmq"
 )
 
@@ -39,30 +40,30 @@ func deaths(t *testing.T, numbered, classic bool) {
 	for i := range batch {
 		batch[i] = "k" + strconv.Itoa(i%2) + "/" + strconv.Itoa(i)
 	}
-	all := messages(sub.Topics[0], batch...)
+	all := hand.Messages(sub.Topics[0], batch...)
 	for i := range all {
 		if numbered {
 			all[i].Sequence = fmt.Sprintf("%d/%d", i%2, i)
 		}
 	}
-	mustSend(t, open(t, tr), all...)
+	hand.MustSend(t, hand.Open(t, tr), all...)
 	done, highest := map[string]bool{}, map[string]int{}
 	for len(done) < n {
 		if rng.IntN(2) == 0 { // one that has room for less takes some to its grave, which then come behind the others
 			p := newProxy(t, f.url)
 			small := sub
 			small.MaxInFlight = 1 + rng.IntN(5)
-			receive(t, subscribe(t, f.connect(t, p.url(), o), small), 1)
-			p.cut()
+			hand.Receive(t, hand.Subscribe(t, f.connect(t, p.url(), o), small), 1)
+			p.Cut()
 		}
 		p := newProxy(t, f.url)
-		src := subscribe(t, f.connect(t, p.url(), o), sub)
+		src := hand.Subscribe(t, f.connect(t, p.url(), o), sub)
 		held := 0
 		for range rng.IntN(4) {
 			if left := n - len(done); held == sub.MaxInFlight || held >= left {
 				break
 			}
-			ds := receive(t, src, 1)
+			ds := hand.Receive(t, src, 1)
 			for _, d := range ds { // of a key, nothing is new behind what is still missing
 				number, _ := strconv.Atoi(strings.Split(string(d.Body), "/")[1])
 				if done[d.ID] {
@@ -70,7 +71,7 @@ func deaths(t *testing.T, numbered, classic bool) {
 				}
 				for i := number - 2; i >= 0; i -= 2 {
 					if !done[all[i].ID] && highest[d.Key] < i {
-						t.Fatalf("%s came before number %d of its key: %v", d.Body, i, bodies(ds))
+						t.Fatalf("%s came before number %d of its key: %v", d.Body, i, hand.Bodies(ds))
 					}
 				}
 				highest[d.Key] = max(highest[d.Key], number)
@@ -78,7 +79,7 @@ func deaths(t *testing.T, numbered, classic bool) {
 			held += len(ds)
 			ds = ds[:rng.IntN(len(ds)+1)]
 			held -= len(ds)
-			settle(t, src, ds...)
+			hand.Settle(t, src, ds...)
 			for _, d := range ds {
 				done[d.ID] = true
 			}
@@ -86,7 +87,7 @@ func deaths(t *testing.T, numbered, classic bool) {
 		for k := range highest {
 			delete(highest, k)
 		}
-		p.cut()
+		p.Cut()
 	}
 }
 
@@ -101,21 +102,21 @@ func TestAPlannedStopRepeatsNothing(t *testing.T) {
 		for i := range 200 {
 			texts = append(texts, "/"+strconv.Itoa(i))
 		}
-		mustSend(t, open(t, tr), messages(sub.Topics[0], texts...)...)
-		src := subscribe(t, tr, sub)
-		ds := receive(t, src, 200)
+		hand.MustSend(t, hand.Open(t, tr), hand.Messages(sub.Topics[0], texts...)...)
+		src := hand.Subscribe(t, tr, sub)
+		ds := hand.Receive(t, src, 200)
 		kept := map[string]bool{}
 		for i, at := range rand.Perm(len(ds)) {
 			if i%10 == 0 {
 				kept[ds[at].ID] = true
 				continue
 			}
-			settle(t, src, ds[at])
+			hand.Settle(t, src, ds[at])
 		}
 		if err := src.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		again := receive(t, subscribe(t, tr, sub), len(kept))
+		again := hand.Receive(t, hand.Subscribe(t, tr, sub), len(kept))
 		for _, d := range again {
 			if !kept[d.ID] || !d.Redelivered {
 				t.Errorf("ordered %v: %s came again (redelivered %v); it was acknowledged: %v", ordered, d.Body, d.Redelivered, !kept[d.ID])
@@ -130,25 +131,25 @@ func TestConnectionsThatAreClosed(t *testing.T) {
 	f := newFixture(t)
 	sub := group(f.topic(), true)
 	tr := f.connect(t, f.url, &rabbitmq.Options{Groups: []bus.Subscription{sub}})
-	src := subscribe(t, tr, sub)
-	mustSend(t, open(t, tr), messages(sub.Topics[0], "k/1", "k/2")...)
-	ds := receive(t, src, 2)
+	src := hand.Subscribe(t, tr, sub)
+	hand.MustSend(t, hand.Open(t, tr), hand.Messages(sub.Topics[0], "k/1", "k/2")...)
+	ds := hand.Receive(t, src, 2)
 	if err := f.server.CloseConnections(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	<-ds[0].Owned.Done()
-	for _, err := range trySettle(t, src, false, ds...) {
+	for _, err := range hand.TrySettle(t, src, false, ds...) {
 		if !errors.Is(err, bus.ErrLost) {
 			t.Errorf("settle of what was lost: %v", err)
 		}
 	}
-	again := receive(t, src, 2)
+	again := hand.Receive(t, src, 2)
 	if string(again[0].Body) != "k/1" || string(again[1].Body) != "k/2" || !again[0].Redelivered {
-		t.Errorf("again came %v", bodies(again))
+		t.Errorf("again came %v", hand.Bodies(again))
 	}
-	settle(t, src, again...)
-	mustSend(t, open(t, tr), messages(sub.Topics[0], "k/3")...)
-	settle(t, src, receive(t, src, 1)...)
+	hand.Settle(t, src, again...)
+	hand.MustSend(t, hand.Open(t, tr), hand.Messages(sub.Topics[0], "k/3")...)
+	hand.Settle(t, src, hand.Receive(t, src, 1)...)
 }
 
 // On an idle queue nothing new ends what comes again: a mark does, or, for who may not have a queue for it, a moment of silence.
@@ -170,25 +171,25 @@ func TestWhatComesAgainOnAnIdleQueue(t *testing.T) {
 			u.User = url.UserPassword(user, "secret")
 			sub := group(f.topic(), true)
 			tr := f.connect(t, u.String(), &rabbitmq.Options{Groups: []bus.Subscription{sub}})
-			mustSend(t, open(t, tr), messages(sub.Topics[0], "k/1", "k/2", "k/3")...)
-			src := subscribe(t, tr, sub)
+			hand.MustSend(t, hand.Open(t, tr), hand.Messages(sub.Topics[0], "k/1", "k/2", "k/3")...)
+			src := hand.Subscribe(t, tr, sub)
 			for range 3 {
-				ds := receive(t, src, 3)
-				if got := strings.Join(bodies(ds), " "); got != "k/1 k/2 k/3" {
+				ds := hand.Receive(t, src, 3)
+				if got := strings.Join(hand.Bodies(ds), " "); got != "k/1 k/2 k/3" {
 					t.Fatalf("%s came", got)
 				}
 				if err := src.Close(t.Context()); err != nil {
 					t.Fatal(err)
 				}
-				src = subscribe(t, tr, sub)
+				src = hand.Subscribe(t, tr, sub)
 			}
-			ds := receive(t, src, 3)
-			settle(t, src, ds[1], ds[0], ds[2]) // behind the mark's number, which nobody acknowledges
-			mustSend(t, open(t, tr), messages(sub.Topics[0], "k/4")...)
-			if ds := receive(t, src, 1); string(ds[0].Body) != "k/4" || ds[0].Redelivered {
-				t.Errorf("%s came, redelivered %v", bodies(ds), ds[0].Redelivered)
+			ds := hand.Receive(t, src, 3)
+			hand.Settle(t, src, ds[1], ds[0], ds[2]) // behind the mark's number, which nobody acknowledges
+			hand.MustSend(t, hand.Open(t, tr), hand.Messages(sub.Topics[0], "k/4")...)
+			if ds := hand.Receive(t, src, 1); string(ds[0].Body) != "k/4" || ds[0].Redelivered {
+				t.Errorf("%s came, redelivered %v", hand.Bodies(ds), ds[0].Redelivered)
 			} else {
-				settle(t, src, ds...)
+				hand.Settle(t, src, ds...)
 			}
 			if err := src.Close(t.Context()); err != nil {
 				t.Fatal(err)
@@ -206,7 +207,7 @@ func TestAQueueThatIsDeleted(t *testing.T) {
 	f := newFixture(t)
 	sub := group(f.topic(), false)
 	tr := f.connect(t, f.url, nil)
-	src := subscribe(t, tr, sub)
+	src := hand.Subscribe(t, tr, sub)
 	_, ch := f.raw(t)
 	if err := ch.ExchangeDelete(sub.Topics[0], false, false); err != nil {
 		t.Fatal(err)
@@ -215,7 +216,7 @@ func TestAQueueThatIsDeleted(t *testing.T) {
 		t.Fatal(err)
 	}
 	for { // until both are there again
-		errs := send(t, open(t, tr), messages(sub.Topics[0], "/1")...)
+		errs := hand.Send(t, hand.Open(t, tr), hand.Messages(sub.Topics[0], "/1")...)
 		if errs[0] == nil {
 			break
 		}
@@ -223,14 +224,14 @@ func TestAQueueThatIsDeleted(t *testing.T) {
 			t.Fatal(errs[0])
 		}
 	}
-	settle(t, src, receive(t, src, 1)...)
+	hand.Settle(t, src, hand.Receive(t, src, 1)...)
 }
 
 func TestGroupsThatDoNotAgree(t *testing.T) {
 	f := newFixture(t)
 	topic := f.topic()
 	tr := f.connect(t, f.url, nil)
-	subscribe(t, tr, group(topic, true))
+	hand.Subscribe(t, tr, group(topic, true))
 	if _, err := tr.Subscribe(t.Context(), group(topic, false)); !errors.Is(err, bus.ErrRefused) || !strings.Contains(err.Error(), "a group is ordered in one process and not in another") {
 		t.Errorf("a group that is ordered here and not there: %v", err)
 	}
@@ -258,24 +259,24 @@ func TestRequire(t *testing.T) {
 			break
 		}
 	}
-	open(t, f.connect(t, f.url, &rabbitmq.Options{Groups: []bus.Subscription{sub}}))
-	src := subscribe(t, tr, sub)
-	mustSend(t, open(t, tr), messages(sub.Topics[0], "k/1")...)
-	settle(t, src, receive(t, src, 1)...)
+	hand.Open(t, f.connect(t, f.url, &rabbitmq.Options{Groups: []bus.Subscription{sub}}))
+	src := hand.Subscribe(t, tr, sub)
+	hand.MustSend(t, hand.Open(t, tr), hand.Messages(sub.Topics[0], "k/1")...)
+	hand.Settle(t, src, hand.Receive(t, src, 1)...)
 }
 
 // guarantees: I8
 func TestWhatTheWireSaysIsAHint(t *testing.T) { // [ForgedDeliveryCount]
 	f := newFixture(t)
 	sub := group(f.topic(), true)
-	src := subscribe(t, f.connect(t, f.url, nil), sub)
+	src := hand.Subscribe(t, f.connect(t, f.url, nil), sub)
 	_, ch := f.raw(t)
 	publish := func(p amqp.Publishing) *bus.Delivery {
 		if err := ch.PublishWithContext(t.Context(), sub.Topics[0], "", true, false, p); err != nil {
 			t.Fatal(err)
 		}
-		d := receive(t, src, 1)[0]
-		settle(t, src, d)
+		d := hand.Receive(t, src, 1)[0]
+		hand.Settle(t, src, d)
 		return d
 	}
 	d := publish(amqp.Publishing{ContentType: "text/plain", Body: []byte("b"), Headers: amqp.Table{"cloudEvents:specversion": "1.0", "cloudEvents:id": "1",
@@ -299,14 +300,14 @@ func TestTopologyIsDeclared(t *testing.T) {
 		t.Fatal(err)
 	}
 	tr := f.connect(t, f.url, &rabbitmq.Options{Topology: topology})
-	mustSend(t, open(t, tr), messages(topic, "k/1")...)
+	hand.MustSend(t, hand.Open(t, tr), hand.Messages(topic, "k/1")...)
 	_, ch := f.raw(t)
 	if d, ok, err := ch.Get(name, true); err != nil || !ok || d.RoutingKey != "test" {
 		t.Errorf("%v, %v", ok, err)
 	}
-	src := subscribe(t, tr, group(topic, true)) // an exchange that is there is used as it is
-	mustSend(t, open(t, tr), messages(topic, "k/2")...)
-	settle(t, src, receive(t, src, 1)...)
+	src := hand.Subscribe(t, tr, group(topic, true)) // an exchange that is there is used as it is
+	hand.MustSend(t, hand.Open(t, tr), hand.Messages(topic, "k/2")...)
+	hand.Settle(t, src, hand.Receive(t, src, 1)...)
 	other, err := rabbitmq.NewTopology(rabbitmq.Exchange{Name: topic, Kind: "direct"}, rabbitmq.Queue{Name: name, DeliveryLimit: 6})
 	if err != nil {
 		t.Fatal(err)

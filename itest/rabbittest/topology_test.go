@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/itest/hand"
 	"github.com/sixfold-go/sixfold/transport/rabbitmq"
 )
 
@@ -61,7 +62,7 @@ func TestGroupsAreDeclared(t *testing.T) {
 	if err := tr.DeclareGroups(t.Context(), sub); err != nil {
 		t.Fatal(err)
 	}
-	mustSend(t, open(t, tr), messages(sub.Topics[0], "k/1")...)
-	src := subscribe(t, f.connect(t, f.url, nil), sub)
-	settle(t, src, receive(t, src, 1)...)
+	hand.MustSend(t, hand.Open(t, tr), hand.Messages(sub.Topics[0], "k/1")...)
+	src := hand.Subscribe(t, f.connect(t, f.url, nil), sub)
+	hand.Settle(t, src, hand.Receive(t, src, 1)...)
 }

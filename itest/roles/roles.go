@@ -56,6 +56,19 @@ func On(t testing.TB, dsn string, opts *store.Options) *Logins {
 	return l
 }
 
+// Before is On without the tables: a database in which the roles and the schema are there, as the script for them leaves it.
+func Before(t testing.TB, dsn string, opts *store.Options) *Logins {
+	t.Helper()
+	l, err := logins(dsn)
+	if err == nil {
+		err = l.create(t.Context(), opts)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
 // Service answers the URL of an empty database for a service that does everything (Logins.All) and makes its own tables in schema
 // public. Those of a store with default options are there, and not its own.
 func Service(t testing.TB, dsn string) string {

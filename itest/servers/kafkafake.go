@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // kafkaChildEnv marks a process of ours that is to be fake Kafka brokers; its value is their ports and a directory.
@@ -39,10 +40,24 @@ func runKafkaChild(text string) error {
 	if err != nil {
 		return fmt.Errorf("servers: %w", err)
 	}
+	c.ControlKey(int16(kmsg.JoinGroup), patientSession(c))
 	fmt.Printf("ready on port %d\n", ports[0])
 	<-terminate
 	c.Close()
 	return nil
+}
+
+// patientSession gives members of classic groups a session that outlasts a rebalance. The fake coordinator lets sessions run out
+// while their members wait for the others, as Kafka does not, and then never answers them: after two deaths in a rebalance all
+// the living can wait for answers that do not come, and begin it anew before it ends, for a minute and more. Who is dead is
+// noticed by the rebalance that its successor begins.
+func patientSession(c *kfake.Cluster) func(kmsg.Request) (kmsg.Response, error, bool) {
+	return func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		join := req.(*kmsg.JoinGroupRequest)
+		join.SessionTimeoutMillis = max(join.SessionTimeoutMillis, 2*join.RebalanceTimeoutMillis)
+		return nil, nil, false
+	}
 }
 
 // A KafkaFake is a cluster of fake Kafka brokers (kfake) in a child process, which can be killed and keeps its data. Its methods

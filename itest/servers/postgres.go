@@ -24,6 +24,8 @@ type PostgresOptions struct {
 	// Settings are lines of postgresql.conf, over the package's own: durability at the defaults, 200 connections, 10
 	// prepared transactions, and pg_stat_statements preloaded if the machine has it.
 	Settings map[string]string
+	// OwnClock gives the server a clock that MoveClock moves, by libfaketime, which is installed where it is missing, as PostgreSQL is.
+	OwnClock bool
 }
 
 // Shutdown says how a PostgreSQL server is stopped.
@@ -45,6 +47,7 @@ type PostgresServer struct {
 	dir      string // holds data, socket and log; removed by Close
 	password string
 	guard    *watchdog
+	fakeTime string // the library that moves its clock; empty: it has the machine's
 
 	mu     sync.Mutex // held while the server starts or stops
 	port   int        // fixed by the first start that succeeds
@@ -68,6 +71,11 @@ func StartPostgres(ctx context.Context, o *PostgresOptions) (*PostgresServer, er
 		return nil, err
 	}
 	p := &PostgresServer{bin: bin, as: as, password: newPassword()}
+	if o.OwnClock {
+		if p.fakeTime, err = findFakeTime(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if p.dir, err = as.makeDir("sixfold-pg-"); err != nil {
 		return nil, err
 	}
@@ -85,6 +93,11 @@ func (p *PostgresServer) create(ctx context.Context, o *PostgresOptions) error {
 		}
 		if err := p.as.own(dir); err != nil {
 			return fmt.Errorf("servers: %w", err)
+		}
+	}
+	if p.fakeTime != "" {
+		if err := p.moveClock(0); err != nil {
+			return err
 		}
 	}
 	guard, err := watch(p.pidFile(), p.dir)
@@ -152,7 +165,7 @@ func (p *PostgresServer) startOnce(ctx context.Context) error {
 		return err
 	}
 	cmd := exec.Command(p.bin.postgres, "-D", p.data(), "-p", strconv.Itoa(port))
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = p.dir, serverEnv(), log, log
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = p.dir, append(serverEnv(), p.clockEnv()...), log, log
 	runAs(cmd, p.as)
 	server, err := startProcess(cmd, sigImmediate)
 	if err != nil {

@@ -233,6 +233,25 @@ func (r *RabbitMQServer) Control(ctx context.Context, args ...string) error {
 	return nil
 }
 
+// State is what the node says of its queues and of what it owes to publishers, for people: rabbitmqctl's own text, or its error.
+func (r *RabbitMQServer) State(ctx context.Context) string {
+	var text strings.Builder
+	for _, args := range [][]string{
+		{"list_queues", "name", "type", "state", "messages", "messages_unacknowledged", "consumers"},
+		{"list_channels", "name", "state", "confirm", "messages_unconfirmed", "messages_unacknowledged", "prefetch_count"},
+		{"eval", "rabbit_alarm:get_alarms()."},
+	} {
+		cmd := exec.CommandContext(ctx, r.bin.control, args...)
+		cmd.Dir, cmd.Env = r.dir, r.env()
+		out, err := cmd.CombinedOutput()
+		fmt.Fprintf(&text, "%s:\n%s", args[0], out)
+		if err != nil {
+			fmt.Fprintf(&text, "%v\n", err)
+		}
+	}
+	return text.String()
+}
+
 // CloseConnections lets the node close every connection, as an operator does with rabbitmqctl.
 func (r *RabbitMQServer) CloseConnections(ctx context.Context) error {
 	return r.Control(ctx, "close_all_connections", "closed by a test")

@@ -18,10 +18,10 @@ func TestConformance(t *testing.T) {
 			"Sender/LostForGood":            "a Sender has no connection of its own: it ends with the first statement that fails, and a pool's connection that was lost in between has lost nothing",
 			"Sender/BatchesFollowEachOther": "a database takes a statement when it has answered the one before: Send does not wait for that, but nothing can arrive meanwhile",
 		}}
+		if w.kind != "postgres" && testing.Short() {
+			t.Skip("PostgreSQL is enough for a short run")
+		}
 		if w.stranger == nil {
-			if testing.Short() {
-				t.Skip("PostgreSQL is enough for a short run")
-			}
 			cfg.Quiet, cfg.Patience = 300*time.Millisecond, time.Minute // the library is slow under the race detector
 			cfg.NotApplicable["Open/Refused"] = "a file has no roles"
 			cfg.NotApplicable["Subscribe/Refused"] = "a file has no roles"

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/sixfold-go/sixfold/itest/hand"
 	"github.com/sixfold-go/sixfold/postgres"
 	"github.com/sixfold-go/sixfold/sqltx"
 	"github.com/sixfold-go/sixfold/store"
@@ -48,11 +49,11 @@ func TestListenerWakesOtherProcesses(t *testing.T) {
 	}
 	here, there := start(), start()
 	topic := w.topic()
-	src := subscribe(t, there, group(topic))
+	src := hand.Subscribe(t, there, group(topic))
 	w.idle(t, src, 3*time.Second) // it has taken its leases, and looks rarely
-	mustSend(t, open(t, here), messages(topic, "k/1")...)
+	hand.MustSend(t, hand.Open(t, here), hand.Messages(topic, "k/1")...)
 	began := time.Now()
-	receive(t, src, 1)
+	hand.Receive(t, src, 1)
 	if took := time.Since(began); took > time.Second {
 		t.Errorf("it took %v", took)
 	}

@@ -4,7 +4,6 @@ package sqlqueue
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -16,8 +15,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	_ "modernc.org/sqlite"
 
-	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/itest/hand"
 	"github.com/sixfold-go/sixfold/itest/roles"
 	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/sqltx"
@@ -45,7 +44,8 @@ type world struct {
 	exec  func(tb testing.TB, q string, args ...any) int64
 	ping  func(ctx context.Context) error
 	super *pgxpool.Pool // PostgreSQL's
-	dsn   string        // PostgreSQL's
+	std   *sql.DB       // MariaDB's
+	dsn   string        // PostgreSQL's and MariaDB's
 	lost  error         // what an outage looks like
 	// stranger may do nothing.
 	stranger func(tb testing.TB) sqltx.Runner
@@ -55,6 +55,7 @@ type world struct {
 func worlds(t *testing.T, test func(t *testing.T, w *world)) {
 	t.Helper()
 	t.Run("postgres", func(t *testing.T) { t.Parallel(); test(t, newPostgres(t)) })
+	t.Run("mariadb", func(t *testing.T) { t.Parallel(); test(t, newMariaDB(t)) })
 	t.Run("sqlite", func(t *testing.T) { t.Parallel(); test(t, newSQLite(t)) })
 }
 
@@ -173,37 +174,8 @@ func (w *world) processOn(tb testing.TB, l *line, o *sqlqueue.Options) *process 
 
 func (w *world) topic() string { return fmt.Sprintf("topic.%d", w.topics.Add(1)) }
 
-func open(tb testing.TB, t bus.Transport) bus.Sender {
-	tb.Helper()
-	s, err := t.Open(tb.Context())
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return s
-}
-
-func subscribe(tb testing.TB, t bus.Transport, sub bus.Subscription) bus.Source {
-	tb.Helper()
-	s, err := t.Subscribe(tb.Context(), sub)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return s
-}
-
 func group(topics ...string) bus.Subscription {
 	return bus.Subscription{Topics: topics, Group: "shipping", Ordered: true}
-}
-
-// messages makes one for each "key/body".
-func messages(topic string, texts ...string) []bus.Outgoing {
-	out := make([]bus.Outgoing, len(texts))
-	for i, text := range texts {
-		key, _, _ := strings.Cut(text, "/")
-		out[i] = bus.Outgoing{Topic: topic, Envelope: &sixfold.Envelope{ID: sixfold.NewID(), Source: "itest", Type: "test", Key: key, Time: time.Now().UTC(),
-			ContentType: "text/plain", Body: []byte(text)}}
-	}
-	return out
 }
 
 // numbered makes n of a key: k/0, k/1 …
@@ -212,32 +184,7 @@ func numbered(topic, key string, n int) []bus.Outgoing {
 	for i := range texts {
 		texts[i] = fmt.Sprintf("%s/%d", key, i)
 	}
-	return messages(topic, texts...)
-}
-
-func mustSend(tb testing.TB, s bus.Sender, batch ...bus.Outgoing) {
-	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), 30*time.Second)
-	defer cancel()
-	if err := errors.Join(s.Send(ctx, batch).Wait(ctx)...); err != nil {
-		tb.Fatal(err)
-	}
-}
-
-// receive takes at least n deliveries.
-func receive(tb testing.TB, src bus.Source, n int) []*bus.Delivery {
-	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), 60*time.Second)
-	defer cancel()
-	var all []*bus.Delivery
-	for len(all) < n {
-		ds, err := src.Receive(ctx, 1000)
-		if err != nil {
-			tb.Fatalf("%d of %d came: %v: %v", len(all), n, bodies(all), err)
-		}
-		all = append(all, ds...)
-	}
-	return all
+	return hand.Messages(topic, texts...)
 }
 
 // nothing expects that nothing comes for a while.
@@ -246,32 +193,8 @@ func nothing(tb testing.TB, src bus.Source) {
 	ctx, cancel := context.WithTimeout(tb.Context(), 300*time.Millisecond)
 	defer cancel()
 	if ds, err := src.Receive(ctx, 10); err == nil {
-		tb.Fatalf("these came: %v", bodies(ds))
+		tb.Fatalf("these came: %v", hand.Bodies(ds))
 	}
-}
-
-func settle(tb testing.TB, src bus.Source, ds ...*bus.Delivery) {
-	tb.Helper()
-	if err := errors.Join(trySettle(tb, src, false, ds...)...); err != nil {
-		tb.Fatal(err)
-	}
-}
-
-func trySettle(tb testing.TB, src bus.Source, release bool, ds ...*bus.Delivery) []error {
-	tb.Helper()
-	ss := make([]bus.Settlement, len(ds))
-	for i, d := range ds {
-		ss[i] = bus.Settlement{Delivery: d, Release: release}
-	}
-	return src.Settle(tb.Context(), ss)
-}
-
-func bodies(ds []*bus.Delivery) []string {
-	out := make([]string, len(ds))
-	for i, d := range ds {
-		out[i] = string(d.Body)
-	}
-	return out
 }
 
 type groupOf = store.BrokerGroup
@@ -306,6 +229,6 @@ func (w *world) idle(tb testing.TB, src bus.Source, d time.Duration) {
 	ctx, cancel := context.WithTimeout(tb.Context(), d)
 	defer cancel()
 	if ds, err := src.Receive(ctx, 10); err == nil {
-		tb.Fatalf("these came: %v", bodies(ds))
+		tb.Fatalf("these came: %v", hand.Bodies(ds))
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/itest/hand"
 	"github.com/sixfold-go/sixfold/outbox"
 )
 
@@ -25,7 +26,7 @@ func TestLateCommitIsNotSkipped(t *testing.T) {
 	w := newPostgres(t)
 	p := w.process(t, w.fast())
 	topic, elsewhere := w.topic(), w.topic()
-	src, other := subscribe(t, p, group(topic)), subscribe(t, p, group(elsewhere))
+	src, other := hand.Subscribe(t, p, group(topic)), hand.Subscribe(t, p, group(elsewhere))
 	slow, err := w.super.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -35,9 +36,9 @@ func TestLateCommitIsNotSkipped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pending := open(t, p).Send(t.Context(), messages(topic, "k/after"))
-	mustSend(t, open(t, p), messages(elsewhere, "k/elsewhere")...) // nobody else waits
-	receive(t, other, 1)
+	pending := hand.Open(t, p).Send(t.Context(), hand.Messages(topic, "k/after"))
+	hand.MustSend(t, hand.Open(t, p), hand.Messages(elsewhere, "k/elsewhere")...) // nobody else waits
+	hand.Receive(t, other, 1)
 	nothing(t, src)
 	if err := slow.Commit(t.Context()); err != nil {
 		t.Fatal(err)
@@ -45,7 +46,7 @@ func TestLateCommitIsNotSkipped(t *testing.T) {
 	if err := errors.Join(pending.Wait(t.Context())...); err != nil {
 		t.Fatal(err)
 	}
-	if got := bodies(receive(t, src, 2)); !slices.Equal(got, []string{"late", "k/after"}) {
+	if got := hand.Bodies(hand.Receive(t, src, 2)); !slices.Equal(got, []string{"late", "k/after"}) {
 		t.Errorf("they came as %v", got)
 	}
 }
@@ -56,25 +57,25 @@ func TestFrozenProcessSettlesNothing(t *testing.T) {
 	worlds(t, func(t *testing.T, w *world) {
 		frozen, next := w.process(t, w.fast()), w.process(t, w.fast())
 		topic := w.topic()
-		a := subscribe(t, frozen, group(topic))
-		mustSend(t, open(t, next), numbered(topic, "k", 4)...)
-		had := receive(t, a, 4)
+		a := hand.Subscribe(t, frozen, group(topic))
+		hand.MustSend(t, hand.Open(t, next), numbered(topic, "k", 4)...)
+		had := hand.Receive(t, a, 4)
 		frozen.line.cutNow()
-		b := subscribe(t, next, group(topic))
-		took := receive(t, b, 4)
+		b := hand.Subscribe(t, next, group(topic))
+		took := hand.Receive(t, b, 4)
 		for i, d := range took {
 			if d.ID != had[i].ID || !d.Redelivered {
 				t.Errorf("number %d came as %q, redelivered: %t", i, d.Body, d.Redelivered)
 			}
 		}
 		frozen.line.restore()
-		for _, err := range trySettle(t, a, false, had...) {
+		for _, err := range hand.TrySettle(t, a, false, had...) {
 			if !errors.Is(err, bus.ErrLost) {
 				t.Errorf("a late settle: %v", err)
 			}
 		}
 		<-had[0].Owned.Done()
-		settle(t, b, took...)
+		hand.Settle(t, b, took...)
 	})
 }
 
@@ -95,11 +96,11 @@ func TestProcessesComeAndGo(t *testing.T) {
 		}
 		var all sync.WaitGroup
 		for s := range 2 {
-			sender := open(t, w.process(t, w.fast()))
+			sender := hand.Open(t, w.process(t, w.fast()))
 			all.Go(func() {
 				for i := range each {
 					for k := range keys / 2 {
-						mustSend(t, sender, messages(topic, fmt.Sprintf("%d-%d/%d", s, k, i))...)
+						hand.MustSend(t, sender, hand.Messages(topic, fmt.Sprintf("%d-%d/%d", s, k, i))...)
 					}
 					switch {
 					case s == 0 && i == each/4:
@@ -175,7 +176,7 @@ func (w *world) member(t *testing.T, topic string, l *ledger) *member {
 	p := w.process(t, w.fast())
 	sub := group(topic)
 	sub.MaxInFlight = 20
-	m := &member{p: p, src: subscribe(t, p, sub), ended: make(chan struct{})}
+	m := &member{p: p, src: hand.Subscribe(t, p, sub), ended: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
 	settling, giveUp := context.WithCancel(context.Background())
 	m.end = cancel
@@ -212,13 +213,13 @@ func (m *member) stop(t *testing.T) {
 // Nothing of a transport runs on after Close.
 func TestNothingIsLeftBehind(t *testing.T) {
 	w := newSQLite(t)
-	subscribe(t, w.process(t, w.fast()), group("warm")) // what the library starts
+	hand.Subscribe(t, w.process(t, w.fast()), group("warm")) // what the library starts
 	before := goleak.IgnoreCurrent()
 	p := w.process(t, w.fast())
 	for _, sub := range []bus.Subscription{group("orders"), {Topics: []string{"orders", "parcels"}, Group: "other"}, {Topics: []string{"orders"}}} {
-		src := subscribe(t, p, sub)
-		mustSend(t, open(t, p), messages("orders", "a/1", "b/2")...)
-		receive(t, src, 2)
+		src := hand.Subscribe(t, p, sub)
+		hand.MustSend(t, hand.Open(t, p), hand.Messages("orders", "a/1", "b/2")...)
+		hand.Receive(t, src, 2)
 	}
 	if err := p.Close(t.Context()); err != nil {
 		t.Error(err)

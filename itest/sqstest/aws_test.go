@@ -13,6 +13,7 @@ import (
 	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/itest/hand"
 	"github.com/sixfold-go/sixfold/transport/sqs"
 )
 
@@ -40,21 +41,21 @@ func TestAWS(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		mustSend(t, open(t, tr), messages(name, "a/1", "a/2", "a/3", "b/1", "/free")...)
-		src := subscribe(t, tr, sub)
-		if errs := trySettle(t, src, true, receive(t, src, 1)...); errs[0] != nil { // comes again, before the rest of its key
+		hand.MustSend(t, hand.Open(t, tr), hand.Messages(name, "a/1", "a/2", "a/3", "b/1", "/free")...)
+		src := hand.Subscribe(t, tr, sub)
+		if errs := hand.TrySettle(t, src, true, hand.Receive(t, src, 1)...); errs[0] != nil { // comes again, before the rest of its key
 			t.Error(errs)
 		}
 		last := map[string]string{}
 		for got := 0; got < 5; {
-			ds := receive(t, src, 1)
+			ds := hand.Receive(t, src, 1)
 			for _, d := range ds {
 				if !standard && string(d.Body) < last[d.Key] {
 					t.Errorf("%s came after %s", d.Body, last[d.Key])
 				}
 				last[d.Key] = string(d.Body)
 			}
-			settle(t, src, ds...)
+			hand.Settle(t, src, ds...)
 			got += len(ds)
 		}
 		if err := tr.Close(t.Context()); err != nil {

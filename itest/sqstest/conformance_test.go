@@ -13,6 +13,7 @@ import (
 
 	"github.com/sixfold-go/sixfold/bus"
 	"github.com/sixfold-go/sixfold/bus/bustest"
+	"github.com/sixfold-go/sixfold/itest/hand"
 	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/transport/sqs"
 )
@@ -108,7 +109,7 @@ func (f *fixture) harness(tb testing.TB, o sqs.Options) bustest.Harness {
 			name := topic()
 			declarer := o
 			declarer.Groups = []bus.Subscription{{Topics: []string{name}, Group: "place"}} // so that there is one for messages
-			open(tb, connect(tb, fast(f.url, declarer))).Close(tb.Context())
+			hand.Open(tb, connect(tb, fast(f.url, declarer))).Close(tb.Context())
 			return name
 		},
 		Missing: func(testing.TB) string { return "missing" },

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/itest/hand"
 	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/transport/sqs"
 )
@@ -84,7 +85,7 @@ func TestPartialFailure(t *testing.T) {
 	}{{"InvalidMessageContents", true, bus.ErrRefused}, {"InternalError", false, bus.ErrUnavailable}, {"ThrottlingException", true, bus.ErrUnavailable}, {"KmsAccessDenied", true, bus.ErrRefused}} {
 		t.Run(c.code, func(t *testing.T) {
 			name, tr, p := f.through(t, sqs.Options{PointToPoint: true})
-			s := open(t, tr)
+			s := hand.Open(t, tr)
 			var mu sync.Mutex
 			var taken []string
 			p.setFault(partial("bad", c.code, c.fault, func(text string) {
@@ -93,13 +94,13 @@ func TestPartialFailure(t *testing.T) {
 				taken = append(taken, text)
 			}))
 			// Bodies are base64 in an event, so that the mark is in the subject.
-			batch := messages(name, "k/1", "k/2", "k/3", "l/1", "/free")
+			batch := hand.Messages(name, "k/1", "k/2", "k/3", "l/1", "/free")
 			batch[1].Subject = "bad"
-			errs := send(t, s, batch...)
+			errs := hand.Send(t, s, batch...)
 			if errs[0] != nil || !errors.Is(errs[1], c.want) || !errors.Is(errs[2], bus.ErrBehindFailed) || errs[3] != nil || errs[4] != nil {
 				t.Errorf("got %v", errs)
 			}
-			later := send(t, s, messages(name, "k/4", "l/2")...)
+			later := hand.Send(t, s, hand.Messages(name, "k/4", "l/2")...)
 			if !errors.Is(later[0], bus.ErrBehindFailed) || later[1] != nil {
 				t.Errorf("later: %v", later)
 			}
@@ -117,7 +118,7 @@ func TestPartialFailure(t *testing.T) {
 func TestOneOfAKeyAtATime(t *testing.T) {
 	f := newFixture(t, servers.Fauxqs)
 	name, tr, p := f.through(t, sqs.Options{})
-	s := open(t, tr)
+	s := hand.Open(t, tr)
 	var mu sync.Mutex
 	most := 0
 	p.setFault(func(action string, body []byte) *answer {
@@ -138,11 +139,11 @@ func TestOneOfAKeyAtATime(t *testing.T) {
 	for i := range 40 {
 		texts = append(texts, fmt.Sprintf("%c/%d", 'a'+i%4, i))
 	}
-	mustSend(t, s, messages(name, texts...)...)
-	src := subscribe(t, tr, group(name, true))
+	hand.MustSend(t, s, hand.Messages(name, texts...)...)
+	src := hand.Subscribe(t, tr, group(name, true))
 	next := map[string]int{}
 	for n := 0; n < len(texts); {
-		ds := receive(t, src, 1)
+		ds := hand.Receive(t, src, 1)
 		for _, d := range ds {
 			var at int
 			if _, err := fmt.Sscanf(strings.TrimPrefix(string(d.Body), d.Key+"/"), "%d", &at); err != nil {
@@ -154,7 +155,7 @@ func TestOneOfAKeyAtATime(t *testing.T) {
 			next[d.Key] = at
 		}
 		n += len(ds)
-		settle(t, src, ds...)
+		hand.Settle(t, src, ds...)
 	}
 	if most != 1 {
 		t.Errorf("a request had %d messages of one key", most)
@@ -166,8 +167,8 @@ func TestOneOfAKeyAtATime(t *testing.T) {
 func TestALostRequestEndsTheSender(t *testing.T) {
 	f := newFixture(t, servers.Fauxqs)
 	name, tr, p := f.through(t, sqs.Options{})
-	s := open(t, tr)
-	mustSend(t, s, messages(name, "k/1")...)
+	s := hand.Open(t, tr)
+	hand.MustSend(t, s, hand.Messages(name, "k/1")...)
 	p.setFault(func(action string, _ []byte) *answer {
 		if action == "PublishBatch" {
 			return &answer{}
@@ -175,7 +176,7 @@ func TestALostRequestEndsTheSender(t *testing.T) {
 		return nil
 	})
 	before := p.requests("PublishBatch")
-	if err := send(t, s, messages(name, "k/2")...)[0]; !errors.Is(err, bus.ErrUnavailable) {
+	if err := hand.Send(t, s, hand.Messages(name, "k/2")...)[0]; !errors.Is(err, bus.ErrUnavailable) {
 		t.Errorf("a request without an answer: %v", err)
 	}
 	if n := p.requests("PublishBatch") - before; n != 1 {
@@ -183,11 +184,11 @@ func TestALostRequestEndsTheSender(t *testing.T) {
 	}
 	p.setFault(nil)
 	for _, key := range []string{"k", "l", ""} {
-		if err := send(t, s, messages(name, key+"/3")...)[0]; !errors.Is(err, bus.ErrUnavailable) {
+		if err := hand.Send(t, s, hand.Messages(name, key+"/3")...)[0]; !errors.Is(err, bus.ErrUnavailable) {
 			t.Errorf("the sender went on: %v", err)
 		}
 	}
-	mustSend(t, open(t, tr), messages(name, "k/2")...)
+	hand.MustSend(t, hand.Open(t, tr), hand.Messages(name, "k/2")...)
 }
 
 // throttled and serverError are answers of SQS to a whole request.
@@ -214,14 +215,14 @@ func TestAnswersToRequests(t *testing.T) {
 			body: `{"__type":"com.amazonaws.sqs#AccessDeniedException","message":"not authorized to perform: sqs:SendMessage"}`}, bus.ErrRefused}} {
 		t.Run(c.name, func(t *testing.T) {
 			name, tr, p := f.through(t, sqs.Options{PointToPoint: true})
-			s := open(t, tr)
+			s := hand.Open(t, tr)
 			p.setFault(func(action string, _ []byte) *answer {
 				if action == "SendMessageBatch" {
 					return c.say
 				}
 				return nil
 			})
-			err := send(t, s, messages(name, "k/1")...)[0]
+			err := hand.Send(t, s, hand.Messages(name, "k/1")...)[0]
 			if !errors.Is(err, c.want) {
 				t.Errorf("got %v", err)
 			}
@@ -229,7 +230,7 @@ func TestAnswersToRequests(t *testing.T) {
 				t.Errorf("a secret or a body is shown: %v", err)
 			}
 			p.setFault(nil)
-			mustSend(t, s, messages(name, "l/1")...)
+			hand.MustSend(t, s, hand.Messages(name, "l/1")...)
 			if c.want == bus.ErrRefused && c.name != "no right" {
 				p.setFault(func(string, []byte) *answer { return c.say })
 				_, oerr := tr.Open(t.Context())
@@ -246,7 +247,7 @@ func TestAnswersToRequests(t *testing.T) {
 func TestExpiredWhileReceiving(t *testing.T) {
 	f := newFixture(t, servers.Fauxqs)
 	name, tr, p := f.through(t, sqs.Options{})
-	src := subscribe(t, tr, group(name, true))
+	src := hand.Subscribe(t, tr, group(name, true))
 	p.setFault(func(string, []byte) *answer { return expired() })
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -260,8 +261,8 @@ func TestExpiredWhileReceiving(t *testing.T) {
 func TestThrottledWhileReceiving(t *testing.T) {
 	f := newFixture(t, servers.Fauxqs)
 	name, tr, p := f.through(t, sqs.Options{})
-	src := subscribe(t, tr, group(name, true))
-	mustSend(t, open(t, tr), messages(name, "k/1")...)
+	src := hand.Subscribe(t, tr, group(name, true))
+	hand.MustSend(t, hand.Open(t, tr), hand.Messages(name, "k/1")...)
 	var mu sync.Mutex
 	left := 3
 	p.setFault(func(action string, _ []byte) *answer {
@@ -273,16 +274,16 @@ func TestThrottledWhileReceiving(t *testing.T) {
 		}
 		return nil
 	})
-	settle(t, src, receive(t, src, 1)...)
+	hand.Settle(t, src, hand.Receive(t, src, 1)...)
 }
 
 // A batch of settlements can fail in part: what SQS does not know any more is lost, the rest is settled.
 func TestSettleInPart(t *testing.T) {
 	f := newFixture(t, servers.Fauxqs)
 	name, tr, p := f.through(t, sqs.Options{})
-	mustSend(t, open(t, tr), messages(name, "a/1", "b/1", "c/1")...)
-	src := subscribe(t, tr, group(name, true))
-	ds := receive(t, src, 3)
+	hand.MustSend(t, hand.Open(t, tr), hand.Messages(name, "a/1", "b/1", "c/1")...)
+	src := hand.Subscribe(t, tr, group(name, true))
+	ds := hand.Receive(t, src, 3)
 	p.setFault(func(action string, _ []byte) *answer {
 		if action != "DeleteMessageBatch" {
 			return nil
@@ -290,7 +291,7 @@ func TestSettleInPart(t *testing.T) {
 		return &answer{status: 200, header: map[string]string{"Content-Type": "application/x-amz-json-1.0"},
 			body: `{"Successful":[{"Id":"0"}],"Failed":[{"Id":"1","Code":"ReceiptHandleIsInvalid","Message":"expired","SenderFault":true}]}`}
 	})
-	errs := trySettle(t, src, false, ds...)
+	errs := hand.TrySettle(t, src, false, ds...)
 	lost, unknown, fine := 0, 0, 0
 	for _, err := range errs {
 		switch {
@@ -317,7 +318,7 @@ func TestDeathsKeepOrder(t *testing.T) {
 	for i := range 9 {
 		texts = append(texts, fmt.Sprintf("%c/%d", 'a'+i%3, i))
 	}
-	mustSend(t, open(t, tr), messages(name, texts...)...)
+	hand.MustSend(t, hand.Open(t, tr), hand.Messages(name, texts...)...)
 	last := map[string]string{}
 	note := func(ds []*bus.Delivery) {
 		for _, d := range ds {
@@ -329,17 +330,17 @@ func TestDeathsKeepOrder(t *testing.T) {
 	}
 	for range 2 {
 		p := newProxy(t, f.url)
-		src := subscribe(t, connect(t, fast(p.url(), sqs.Options{Visibility: 6 * time.Second})), group(name, true))
-		ds := receive(t, src, 3) // one of each key
+		src := hand.Subscribe(t, connect(t, fast(p.url(), sqs.Options{Visibility: 6 * time.Second})), group(name, true))
+		ds := hand.Receive(t, src, 3) // one of each key
 		note(ds)
-		settle(t, src, ds[0])
+		hand.Settle(t, src, ds[len(ds)-1]) // the latest: the others came again when the visibility of the first had nearly passed
 		p.cut()
 	}
-	src := subscribe(t, tr, group(name, true))
+	src := hand.Subscribe(t, tr, group(name, true))
 	for n := 0; n < len(texts)-2; {
-		ds := receive(t, src, 1)
+		ds := hand.Receive(t, src, 1)
 		note(ds)
-		settle(t, src, ds...)
+		hand.Settle(t, src, ds...)
 		n += len(ds)
 	}
 }
@@ -348,19 +349,19 @@ func TestDeathsKeepOrder(t *testing.T) {
 func TestOversize(t *testing.T) {
 	f := newFixture(t, servers.Fauxqs)
 	name, tr, p := f.through(t, sqs.Options{PointToPoint: true, MaxBody: 1 << 20})
-	s := open(t, tr)
+	s := hand.Open(t, tr)
 	env := func(n int) bus.Outgoing {
-		o := messages(name, "/")[0]
+		o := hand.Messages(name, "/")[0]
 		o.ContentType, o.Body = "application/json", []byte(`"`+strings.Repeat("x", n)+`"`)
 		return o
 	}
 	o := env(1 << 19)
-	mustSend(t, s, o, env(1<<19-2000), env(1<<19-2000)) // two do not fit into one request
+	hand.MustSend(t, s, o, env(1<<19-2000), env(1<<19-2000)) // two do not fit into one request
 	if n := p.requests("SendMessageBatch"); n < 2 {
 		t.Errorf("1.5 MiB went in %d requests", n)
 	}
 	before := p.requests("SendMessageBatch")
-	err := send(t, s, env(1<<20-100))[0]
+	err := hand.Send(t, s, env(1<<20-100))[0]
 	if !errors.Is(err, bus.ErrTooLarge) || !strings.Contains(err.Error(), "1048576") {
 		t.Errorf("over the limit: %v", err)
 	}
@@ -369,26 +370,49 @@ func TestOversize(t *testing.T) {
 	}
 }
 
+// An SNS topic takes 256 KiB, or what its attribute says. Emulators know only the first, and refuse what the driver lets go.
+func TestOversizeOfSNS(t *testing.T) {
+	f := newFixture(t, servers.Fauxqs)
+	for _, c := range []struct {
+		most string
+		kib  int
+		want error
+		text string
+	}{{"", 200, nil, ""}, {"", 300, bus.ErrTooLarge, "262144"}, {"65536", 30, nil, ""}, {"65536", 70, bus.ErrTooLarge, "65536"}, {"524288", 300, bus.ErrRefused, "Message too long"}, {"524288", 520, bus.ErrTooLarge, "524288"}} {
+		name := topic()
+		tr := connect(t, fast(f.url, sqs.Options{MaxBody: 1 << 20, Groups: []bus.Subscription{group(name, true)}, Topic: func(_ string, o *sqs.Topic) {
+			if c.most != "" {
+				o.Attributes = map[string]string{"MaximumMessageSize": c.most}
+			}
+		}}))
+		o := hand.Messages(name, "k/")[0]
+		o.ContentType, o.Body = "application/json", []byte(`"`+strings.Repeat("x", c.kib<<10)+`"`)
+		if err := hand.Send(t, hand.Open(t, tr), o)[0]; !errors.Is(err, c.want) || err != nil && !strings.Contains(err.Error(), c.text) {
+			t.Errorf("%d KiB to a topic of %q: %v", c.kib, c.most, err)
+		}
+	}
+}
+
 // Whatever bytes a body and a text have survive, those among them that SQS refuses.
 // guarantees: O5
 func TestOddBytes(t *testing.T) {
 	emulators(t, func(t *testing.T, f *fixture) {
 		name, tr, _ := f.through(t, sqs.Options{})
-		src := subscribe(t, tr, group(name, true))
-		s := open(t, tr)
+		src := hand.Subscribe(t, tr, group(name, true))
+		s := hand.Open(t, tr)
 		for i, body := range []string{"\x00\x01\x08\x0b\x1f", "\uFFFE\uFFFF", "{\"a\":\"\uFFFE\u0085\"}", "\"\x7f\u0080\"", "\xff\xfe", "grün 🌍"} {
-			o := messages(name, fmt.Sprintf("k/%d", i))[0]
+			o := hand.Messages(name, fmt.Sprintf("k/%d", i))[0]
 			o.ContentType, o.Body, o.Subject = "application/json", []byte(body), "s\uFFFF\u0001 ü"
 			o.Headers = map[string]string{"odd": "a\uFFFEb", "Umlaut": "ü 🌍"}
 			if strings.HasPrefix(body, "\xff") {
 				o.ContentType = "application/octet-stream"
 			}
-			mustSend(t, s, o)
-			d := receive(t, src, 1)[0]
+			hand.MustSend(t, s, o)
+			d := hand.Receive(t, src, 1)[0]
 			if d.Damaged != nil || string(d.Body) != body || d.Subject != o.Subject || d.Headers["odd"] != o.Headers["odd"] || d.Headers["Umlaut"] != "ü 🌍" {
 				t.Errorf("body %q: arrived as %q (damaged: %v), subject %q, headers %q", body, d.Body, d.Damaged, d.Subject, d.Headers)
 			}
-			settle(t, src, d)
+			hand.Settle(t, src, d)
 		}
 	})
 }
@@ -397,29 +421,29 @@ func TestOddBytes(t *testing.T) {
 func TestRedriveIsNotSwallowed(t *testing.T) {
 	f := newFixture(t, servers.Fauxqs)
 	name, tr, _ := f.through(t, sqs.Options{})
-	src := subscribe(t, tr, group(name, true))
-	s := open(t, tr)
-	o := messages(name, "k/1")[0]
-	mustSend(t, s, o)
-	settle(t, src, receive(t, src, 1)...)
-	mustSend(t, s, o) // dropped: the window goes on after the deletion
+	src := hand.Subscribe(t, tr, group(name, true))
+	s := hand.Open(t, tr)
+	o := hand.Messages(name, "k/1")[0]
+	hand.MustSend(t, s, o)
+	hand.Settle(t, src, hand.Receive(t, src, 1)...)
+	hand.MustSend(t, s, o) // dropped: the window goes on after the deletion
 	o.Epoch = 1
-	mustSend(t, s, o, messages(name, "k/2")[0])
+	hand.MustSend(t, s, o, hand.Messages(name, "k/2")[0])
 	var got []string
 	for len(got) < 2 {
-		ds := receive(t, src, 1)
-		got = append(got, bodies(ds)...)
-		settle(t, src, ds...)
+		ds := hand.Receive(t, src, 1)
+		got = append(got, hand.Bodies(ds)...)
+		hand.Settle(t, src, ds...)
 	}
 	if strings.Join(got, " ") != "k/1 k/2" {
 		t.Errorf("got %v, want the redriven one, once, and the next", got)
 	}
-	dead := messages(name+bus.DeadSuffix, "k/1")[0]
-	mustSend(t, s, dead, dead)
-	deadSrc := subscribe(t, tr, bus.Subscription{Topics: []string{name + bus.DeadSuffix}, Group: "people"})
+	dead := hand.Messages(name+bus.DeadSuffix, "k/1")[0]
+	hand.MustSend(t, s, dead, dead)
+	deadSrc := hand.Subscribe(t, tr, bus.Subscription{Topics: []string{name + bus.DeadSuffix}, Group: "people"})
 	for range 2 { // two groups that give it up both mean it
-		ds := receive(t, deadSrc, 1)
-		settle(t, deadSrc, ds...)
+		ds := hand.Receive(t, deadSrc, 1)
+		hand.Settle(t, deadSrc, ds...)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/itest/hand"
 	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/transport/sqs"
 )
@@ -50,7 +51,7 @@ func TestForeignMessages(t *testing.T) {
 	emulators(t, func(t *testing.T, f *fixture) {
 		name := topic()
 		tr := connect(t, fast(f.url, sqs.Options{PointToPoint: true, Standard: true}))
-		src := subscribe(t, tr, group(name, false))
+		src := hand.Subscribe(t, tr, group(name, false))
 		q, _ := clients(t, f.url)
 		url := urlOf(t, q, strings.ReplaceAll(name, ".", "_"))
 		text := func(s string) types.MessageAttributeValue {
@@ -61,8 +62,8 @@ func TestForeignMessages(t *testing.T) {
 			if _, err := q.SendMessage(t.Context(), &awssqs.SendMessageInput{QueueUrl: url, MessageBody: &body, MessageAttributes: attributes}); err != nil {
 				t.Fatal(err)
 			}
-			d := receive(t, src, 1)[0]
-			settle(t, src, d)
+			d := hand.Receive(t, src, 1)[0]
+			hand.Settle(t, src, d)
 			return d
 		}
 		const event = `{"specversion":"1.0","id":"1","source":"/x","type":"a.b","partitionkey":"k","datacontenttype":"application/json","data":{"n":1}}`
@@ -81,13 +82,13 @@ func TestForeignMessages(t *testing.T) {
 			}
 		}
 		// And the other way: what is sent is an event to anybody.
-		o := messages(name, "k/1")[0]
+		o := hand.Messages(name, "k/1")[0]
 		o.ContentType, o.Body = "application/json", []byte(`{"n":2}`)
-		binary := messages(name, "k/\x00")[0]
+		binary := hand.Messages(name, "k/\x00")[0]
 		if err := src.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		mustSend(t, open(t, tr), o, binary)
+		hand.MustSend(t, hand.Open(t, tr), o, binary)
 		seen := map[string]string{}
 		for len(seen) < 2 {
 			out, err := q.ReceiveMessage(t.Context(), &awssqs.ReceiveMessageInput{QueueUrl: url, MaxNumberOfMessages: 10, WaitTimeSeconds: 1, MessageAttributeNames: []string{"All"}})
@@ -118,15 +119,15 @@ func TestPointToPointHasOneGroup(t *testing.T) {
 	f := newFixture(t, servers.Fauxqs)
 	name := topic()
 	tr := connect(t, fast(f.url, sqs.Options{PointToPoint: true}))
-	src := subscribe(t, tr, group(name, true))
-	subscribe(t, tr, group(name, true)) // another member
+	src := hand.Subscribe(t, tr, group(name, true))
+	hand.Subscribe(t, tr, group(name, true)) // another member
 	if _, err := tr.Subscribe(t.Context(), bus.Subscription{Topics: []string{name}, Group: "billing"}); !errors.Is(err, bus.ErrRefused) || !strings.Contains(err.Error(), "shipping") {
 		t.Errorf("another group: %v", err)
 	}
 	if _, err := tr.Subscribe(t.Context(), bus.Subscription{Topics: []string{name}}); !errors.Is(err, bus.ErrRefused) {
 		t.Errorf("a copy: %v", err)
 	}
-	mustSend(t, open(t, tr), messages(name, "k/1")...)
+	hand.MustSend(t, hand.Open(t, tr), hand.Messages(name, "k/1")...)
 	if err := src.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -153,14 +154,14 @@ func TestRequire(t *testing.T) {
 	if err := tr.Declare(t.Context(), name); !errors.Is(err, bus.ErrRefused) {
 		t.Errorf("declare: %v", err)
 	}
-	if err := send(t, open(t, tr), messages(name, "k/1")...)[0]; !errors.Is(err, bus.ErrUnroutable) {
+	if err := hand.Send(t, hand.Open(t, tr), hand.Messages(name, "k/1")...)[0]; !errors.Is(err, bus.ErrUnroutable) {
 		t.Errorf("send: %v", err)
 	}
 	// A topic that nobody listens to would drop the message.
 	if err := connect(t, fast(f.url, sqs.Options{})).Declare(t.Context(), name); err != nil {
 		t.Fatal(err)
 	}
-	if err := send(t, open(t, connect(t, fast(f.url, sqs.Options{Require: true}))), messages(name, "k/1")...)[0]; !errors.Is(err, bus.ErrUnroutable) || !strings.Contains(err.Error(), "subscribed") {
+	if err := hand.Send(t, hand.Open(t, connect(t, fast(f.url, sqs.Options{Require: true}))), hand.Messages(name, "k/1")...)[0]; !errors.Is(err, bus.ErrUnroutable) || !strings.Contains(err.Error(), "subscribed") {
 		t.Errorf("send to a topic without queues: %v", err) // [UnroutableIsFailure]
 	}
 }
@@ -178,7 +179,7 @@ func TestRedrivePolicyIsWarnedOf(t *testing.T) {
 	if err := tr.Declare(t.Context(), name); err != nil {
 		t.Fatal(err)
 	}
-	src := subscribe(t, tr, group(name, true))
+	src := hand.Subscribe(t, tr, group(name, true))
 	if err := src.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -201,7 +202,7 @@ func TestCopiesAreRemoved(t *testing.T) {
 		}
 		return out.QueueUrls
 	}
-	src := subscribe(t, tr, bus.Subscription{Topics: []string{name}})
+	src := hand.Subscribe(t, tr, bus.Subscription{Topics: []string{name}})
 	if n := len(copies()); n != 1 {
 		t.Fatalf("a copy has %d queues", n)
 	}
@@ -213,10 +214,10 @@ func TestCopiesAreRemoved(t *testing.T) {
 	}
 	p := newProxy(t, f.url)
 	dead := connect(t, fast(p.url(), sqs.Options{}))
-	subscribe(t, dead, bus.Subscription{Topics: []string{name}})
+	hand.Subscribe(t, dead, bus.Subscription{Topics: []string{name}})
 	p.cut()
 	old := copies()
-	live := subscribe(t, tr, bus.Subscription{Topics: []string{name}})
+	live := hand.Subscribe(t, tr, bus.Subscription{Topics: []string{name}})
 	if n := len(copies()); n != 2 {
 		t.Errorf("a queue whose owner was seen just now is gone, or there are more: %d", n)
 	}
@@ -224,14 +225,14 @@ func TestCopiesAreRemoved(t *testing.T) {
 	if _, err := q.TagQueue(t.Context(), &awssqs.TagQueueInput{QueueUrl: &old[0], Tags: map[string]string{"sixfold-seen": long}}); err != nil {
 		t.Fatal(err)
 	}
-	subscribe(t, tr, bus.Subscription{Topics: []string{name}})
+	hand.Subscribe(t, tr, bus.Subscription{Topics: []string{name}})
 	for _, url := range copies() {
 		if url == old[0] {
 			t.Error("the queue of a dead owner was left")
 		}
 	}
-	mustSend(t, open(t, tr), messages(name, "k/1")...)
-	receive(t, live, 1)
+	hand.MustSend(t, hand.Open(t, tr), hand.Messages(name, "k/1")...)
+	hand.Receive(t, live, 1)
 }
 
 // A closed transport leaves no goroutine and no message behind: what was received and what was asked for is given back.
@@ -244,15 +245,15 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		t.Fatal(err)
 	}
 	name := topic()
-	src := subscribe(t, tr, group(name, true))
-	mustSend(t, open(t, tr), messages(name, "a/1", "b/2", "c/3")...)
-	settle(t, src, receive(t, src, 3)[0])
+	src := hand.Subscribe(t, tr, group(name, true))
+	hand.MustSend(t, hand.Open(t, tr), hand.Messages(name, "a/1", "b/2", "c/3")...)
+	hand.Settle(t, src, hand.Receive(t, src, 3)[0])
 	if err := tr.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	goleak.VerifyNone(t, before)
 	again := connect(t, fast(f.url, sqs.Options{}))
-	ds := receive(t, subscribe(t, again, group(name, true)), 2) // long before a minute has passed
+	ds := hand.Receive(t, hand.Subscribe(t, again, group(name, true)), 2) // long before a minute has passed
 	for _, d := range ds {
 		if !d.Redelivered {
 			t.Error("what came again does not say so")
@@ -266,9 +267,9 @@ func TestCloseWithoutAnAnswer(t *testing.T) {
 	name := topic()
 	p := newProxy(t, f.url)
 	tr := connect(t, fast(p.url(), sqs.Options{}))
-	src := subscribe(t, tr, group(name, true))
-	mustSend(t, open(t, tr), messages(name, "a/1")...)
-	receive(t, src, 1)
+	src := hand.Subscribe(t, tr, group(name, true))
+	hand.MustSend(t, hand.Open(t, tr), hand.Messages(name, "a/1")...)
+	hand.Receive(t, src, 1)
 	stuck := make(chan struct{})
 	defer close(stuck)
 	p.setFault(func(action string, _ []byte) *answer {

@@ -10,6 +10,7 @@ import (
 	_ "github.com/go-sql-driver/mysql"
 
 	"github.com/sixfold-go/sixfold/itest/servers"
+	"github.com/sixfold-go/sixfold/itest/tables"
 	"github.com/sixfold-go/sixfold/sqltx"
 	"github.com/sixfold-go/sixfold/store"
 	"github.com/sixfold-go/sixfold/store/storetest"
@@ -59,22 +60,25 @@ func TestMariaDB(t *testing.T) {
 			must(t, err)
 			must(t, st.Migrate(t.Context()))
 			storetest.Run(t, func(t *testing.T) storetest.Opened {
-				emptied(t, aside, c.opts.Prefix) // making a dozen tables for each case takes a second
-				return storetest.Opened{Outbox: st.Outbox(), Inbox: st.Inbox(), DB: runner, Keeps: c.opts.KeepDelivered > 0,
+				empty(t, aside, c.opts.Prefix) // making a dozen tables for each case takes a second
+				return storetest.Opened{Outbox: st.Outbox(), Inbox: st.Inbox(), Schedule: st.Schedule(), Saga: st.Sagas(), DB: runner, Keeps: c.opts.KeepDelivered > 0,
 					Blocked: func(ctx context.Context) error { return untilMariaBlocked(ctx, aside) }}
 			})
 		})
 	}
 }
 
-// emptied removes all rows of a store's tables.
-func emptied(t testing.TB, db *sql.DB, prefix string) {
+// empty removes all rows of a store's tables, in one transaction.
+func empty(t testing.TB, db *sql.DB, prefix string) {
 	t.Helper()
-	for _, table := range []string{"outbox", "local", "published", "delivered", "inbox", "parked", "line", "attempt", "audit", "node", "lease"} {
-		if _, err := db.ExecContext(t.Context(), "DELETE FROM `"+prefix+table+"`"); err != nil {
-			t.Fatal(err)
+	must(t, sqltx.StdDB(db).InTx(t.Context(), func(tx sqltx.Tx) error {
+		for _, table := range tables.Names() {
+			if _, err := tx.Exec(t.Context(), "DELETE FROM `"+prefix+table+"`"); err != nil {
+				return err
+			}
 		}
-	}
+		return nil
+	}))
 }
 
 // untilMariaBlocked asks the server until a transaction waits for another one's lock. Tables such as INNODB_TRX show what

@@ -29,7 +29,7 @@ type brokerServer interface {
 }
 
 // brokers are the kinds that there are; nobody writes to it.
-var brokers = map[string]broker{"local": localBroker{}, "kafka": kafkaBroker{}, "kafka-real": kafkaBroker{real: true}, "nats": natsBroker{}, "rabbitmq": rabbitBroker{}, "sqlqueue": sqlBroker{}}
+var brokers = map[string]broker{"local": localBroker{}, "kafka": kafkaBroker{}, "kafka-real": kafkaBroker{real: true}, "nats": natsBroker{}, "rabbitmq": rabbitBroker{}, "sqlqueue": sqlBroker{}, "sqs": sqsBroker{}}
 
 // localRoutes are the same with every broker: what needs none.
 func localRoutes() []outbox.Route {
@@ -38,5 +38,5 @@ func localRoutes() []outbox.Route {
 
 // local makes the database of p the transport of what needs no broker.
 func (p *process) local() (*outbox.Local, error) {
-	return outbox.NewLocal(p.tapped(), p.db(), &outbox.LocalOptions{Lease: p.Options.Lease, Poll: poll, Logger: p.log})
+	return outbox.NewLocal(p.tapped(), p.db.runner(), &outbox.LocalOptions{Lease: p.Options.Lease, Poll: poll, Logger: p.log})
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"github.com/sixfold-go/sixfold/bus"
 	"github.com/sixfold-go/sixfold/itest/servers"
@@ -21,7 +22,7 @@ func (rabbitBroker) start(ctx context.Context) (brokerServer, error) {
 func (rabbitBroker) transport(_ context.Context, p *process) (bus.Transport, error) {
 	b := rabbitBroker{} // the queues have to be there before anything is sent
 	groups := []bus.Subscription{b.subscription("billing"), b.subscription("shipping"), b.subscription("notes")}
-	return rabbitmq.New(p.BrokerURL, &rabbitmq.Options{Groups: groups, Logger: p.log})
+	return rabbitmq.New(p.BrokerURL, &rabbitmq.Options{Groups: groups, AckTimeout: 10 * time.Second, Logger: p.log})
 }
 
 func (rabbitBroker) subscription(consumer string) bus.Subscription {

@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
 	"github.com/sixfold-go/sixfold/inbox"
@@ -20,9 +18,10 @@ import (
 )
 
 // consumers are those of one process.
-type consumers struct {
+type consumers[X any] struct {
 	*process
-	box    *inbox.Box[pgx.Tx]
+	business[X]
+	box    *inbox.Box[X]
 	out    *outbox.Outbox
 	broker bus.Transport
 	local  *outbox.Local
@@ -34,8 +33,8 @@ type consumers struct {
 }
 
 // runConsumer consumes until ctx ends.
-func runConsumer(ctx context.Context, p *process) error {
-	c, err := newConsumers(ctx, p)
+func runConsumer[X any](ctx context.Context, p *process, own business[X]) error {
+	c, err := newConsumers(ctx, p, own)
 	if err != nil {
 		return err
 	}
@@ -48,11 +47,11 @@ func runConsumer(ctx context.Context, p *process) error {
 	return c.run(ctx)
 }
 
-func newConsumers(ctx context.Context, p *process) (*consumers, error) {
-	c := &consumers{process: p, right: p.repaired()}
+func newConsumers[X any](ctx context.Context, p *process, own business[X]) (*consumers[X], error) {
+	c := &consumers[X]{process: p, business: own, right: p.repaired()}
 	b := brokers[p.Options.Broker]
 	var err error
-	if c.box, err = inbox.New(p.db(), tapInbox{p.store.Inbox(), p}, &inbox.Options{Logger: p.log}); err != nil {
+	if c.box, err = inbox.New(own.plain(), tapInbox{p.store.Inbox(), p}, &inbox.Options{Logger: p.log}); err != nil {
 		return nil, err
 	}
 	if c.out, err = outbox.New(p.store.Outbox(), &outbox.Options{Source: "torture"}, b.routes()...); err != nil {
@@ -77,13 +76,13 @@ const inFlight = 60
 // parkingLease is shorter than a frozen process stays so.
 const parkingLease = time.Second
 
-func (c *consumers) add(t bus.Transport, s bus.Subscription, mws []sixfold.Middleware, routes ...sixfold.Route) {
+func (c *consumers[X]) add(t bus.Transport, s bus.Subscription, mws []sixfold.Middleware, routes ...sixfold.Route) {
 	s.MaxInFlight = inFlight
 	one, err := bus.NewConsumer(t, s, c.options(s.Group, mws), routes...)
 	c.all, c.errs = append(c.all, one), append(c.errs, err)
 }
 
-func (c *consumers) run(ctx context.Context) error {
+func (c *consumers[X]) run(ctx context.Context) error {
 	if err := errors.Join(c.errs...); err != nil {
 		return err
 	}
@@ -91,7 +90,7 @@ func (c *consumers) run(ctx context.Context) error {
 	return errors.Join(err, c.done.close(), c.broker.Close(context.WithoutCancel(ctx)))
 }
 
-func (c *consumers) options(name string, mws []sixfold.Middleware) *bus.Options {
+func (c *consumers[X]) options(name string, mws []sixfold.Middleware) *bus.Options {
 	o := &bus.Options{Inbox: c.box, Concurrency: 6, Middleware: mws, ParkingLease: parkingLease, ParkingPoll: 200 * time.Millisecond, Logger: c.log.With("of", name),
 		Retry: sixfold.Retry{MaxAttempts: c.Options.Attempts, Backoff: func(attempt int) time.Duration { return time.Duration(attempt) * 20 * time.Millisecond }}}
 	o.Hooks.Handled = func(d *bus.Delivery, _ int, _ time.Duration, err error) {
@@ -109,7 +108,7 @@ func (c *consumers) options(name string, mws []sixfold.Middleware) *bus.Options 
 }
 
 // killAfter ends the process between the commit and the acknowledgement, when it was told to.
-func (c *consumers) killAfter(next sixfold.Handler) sixfold.Handler {
+func (c *consumers[X]) killAfter(next sixfold.Handler) sixfold.Handler {
 	return func(ctx context.Context, env *sixfold.Envelope) error {
 		err := next(ctx, env)
 		if err == nil {
@@ -119,7 +118,7 @@ func (c *consumers) killAfter(next sixfold.Handler) sixfold.Handler {
 	}
 }
 
-func (c *consumers) maybeKillAfter() {
+func (c *consumers[X]) maybeKillAfter() {
 	if c.afterCommit.CompareAndSwap(true, false) {
 		c.event(eventKillAfterTx, "", 1)
 		killSelf()
@@ -138,7 +137,7 @@ func fromLine(d *bus.Delivery) bool {
 }
 
 // freezeAtParked stops the process before a parked message is handled, when it was told to.
-func (c *consumers) freezeAtParked(next sixfold.Handler) sixfold.Handler {
+func (c *consumers[X]) freezeAtParked(next sixfold.Handler) sixfold.Handler {
 	return func(ctx context.Context, env *sixfold.Envelope) error {
 		if file := c.freezeParked.Load(); file != nil && parked(ctx) && c.freezeParked.CompareAndSwap(file, nil) && claimFile(c.Dir, *file, c.Slot) {
 			freezeSelf()

@@ -16,6 +16,7 @@ const (
 	cutNever   cut = iota
 	cutCommit      // when "commit" is sent as a statement of its own
 	cutExecute     // when statements are executed in a batch, whose last is COMMIT
+	cutQuery       // as cutCommit, in the protocol of MariaDB
 )
 
 // cuttable is a connection that can be cut just when COMMIT is sent, so that its outcome is unknown: with the COMMIT
@@ -59,6 +60,9 @@ func (c *cuttable) Write(b []byte) (int, error) {
 
 // commits looks through the messages of b (PostgreSQL's protocol 3.0: a type, then a length that counts itself).
 func commits(b []byte, when cut) bool {
+	if when == cutQuery { // a length of three bytes, a number, then the command, which is 3, and its text
+		return len(b) > 5 && b[4] == 3 && bytes.EqualFold(b[5:], []byte("commit"))
+	}
 	for len(b) >= 5 {
 		kind, n := b[0], int(binary.BigEndian.Uint32(b[1:5]))+1
 		if n < 5 || n > len(b) {

@@ -36,6 +36,7 @@ const (
 	EndConnections Fault = "end connections"
 	KillParked     Fault = "kill parked"
 	FreezeParked   Fault = "freeze parked"
+	FreezeDatabase Fault = "freeze database" // MariaDB, which is one process
 )
 
 // deck is one round of faults: every kind, those of relays more often. A run of fewer faults takes the first ones; the
@@ -69,7 +70,18 @@ func draw(o *Options, rng *rand.Rand, broker brokerServer) []Fault {
 		if _, ok := broker.(connectionEnder); ok && o.Deck == nil && slices.Contains(enders, i%len(from)) {
 			out[i] = EndConnections
 		}
-		if o.DSN != "" && (out[i] == CrashPostgres || out[i] == KillBackend) {
+		if o.Database == "mariadb" && out[i] == KillBackend { // it has threads
+			out[i] = FreezeDatabase
+		}
+		if o.Database == "sqlite" { // it has no server: whoever holds its lock dies, or stands still with it
+			switch out[i] {
+			case CrashPostgres:
+				out[i] = KillConsumer
+			case KillBackend:
+				out[i] = FreezeConsumer
+			}
+		}
+		if o.DSN != "" && (out[i] == CrashPostgres || out[i] == KillBackend || out[i] == FreezeDatabase) {
 			out[i] = EndSessions // the server is not ours alone
 		}
 	}
@@ -103,7 +115,9 @@ func (r *run) strike(ctx context.Context, f Fault) error {
 		case KillBackend:
 			err = r.killBackend(ctx)
 		case EndSessions:
-			_, err = r.pool.Exec(ctx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+			err = r.database().endSessions(ctx, r.pool)
+		case FreezeDatabase:
+			err = errors.Join(signalProcess(r.server.Pid(), sigFreeze), pauseFor(ctx, r.o.Lease*3/2+r.between(0, 500)), signalProcess(r.server.Pid(), sigThaw))
 		case KillBroker:
 			err = errors.Join(r.broker.Kill(), pauseFor(ctx, r.between(100, 600)), r.broker.Start(ctx))
 		case RestartBroker:
@@ -260,14 +274,14 @@ func await(ctx context.Context, i *incarnation, limit time.Duration) error {
 // killBackend kills one session's process, which makes PostgreSQL end all of them and recover.
 func (r *run) killBackend(ctx context.Context) error {
 	var pid int
-	err := r.pool.QueryRow(ctx, "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1").Scan(&pid)
+	err := r.pool.row(ctx, "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1", nil, &pid)
 	if err != nil {
 		return err
 	}
 	if err := signalProcess(pid, sigKill); err != nil {
 		return err
 	}
-	for r.pool.Ping(ctx) != nil {
+	for r.pool.ping(ctx) != nil {
 		if err := pauseFor(ctx, 20*time.Millisecond); err != nil {
 			return err
 		}

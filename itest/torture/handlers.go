@@ -5,48 +5,44 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
-	"github.com/sixfold-go/sixfold/sqltx"
 )
 
 var errHandler = errors.New("torture: the handler fails on purpose")
 
 // billing handles one Order and follows every second one by a Note, which a relay brings.
-func (c *consumers) billing(ctx context.Context, tx pgx.Tx, m Order) error {
+func (c *consumers[X]) billing(ctx context.Context, tx X, m Order) error {
 	return c.handle(ctx, tx, "billing", []Order{m}, func(ctx context.Context, m Order) error {
 		if m.N%2 != 0 {
 			return nil
 		}
-		_, err := c.out.Publish(ctx, sqltx.Pgx(tx), Note(m))
+		_, err := c.out.Publish(ctx, c.plain().Tx(tx), Note(m))
 		return err
 	})
 }
 
 // shipping handles Orders in batches.
-func (c *consumers) shipping(ctx context.Context, tx pgx.Tx, ms []Order) error {
+func (c *consumers[X]) shipping(ctx context.Context, tx X, ms []Order) error {
 	return c.handle(ctx, tx, "shipping", ms, nil)
 }
 
 // audit finds its Orders in the database, and follows every fourth by a Mark, which stays there.
-func (c *consumers) audit(ctx context.Context, tx pgx.Tx, m Order) error {
+func (c *consumers[X]) audit(ctx context.Context, tx X, m Order) error {
 	return c.handle(ctx, tx, "audit", []Order{m}, func(ctx context.Context, m Order) error {
 		if m.N%4 != 0 {
 			return nil
 		}
-		_, err := c.out.Publish(ctx, sqltx.Pgx(tx), Mark(m))
+		_, err := c.out.Publish(ctx, c.plain().Tx(tx), Mark(m))
 		return err
 	})
 }
 
-func (c *consumers) notes(ctx context.Context, tx pgx.Tx, ms []Note) error {
+func (c *consumers[X]) notes(ctx context.Context, tx X, ms []Note) error {
 	return c.handle(ctx, tx, "notes", orders(ms), nil)
 }
 
-func (c *consumers) marks(ctx context.Context, tx pgx.Tx, ms []Mark) error {
+func (c *consumers[X]) marks(ctx context.Context, tx X, ms []Mark) error {
 	return c.handle(ctx, tx, "marks", orders(ms), nil)
 }
 
@@ -59,7 +55,7 @@ func orders[M Note | Mark](ms []M) []Order {
 }
 
 // handle has the effects of ms, fails now and then, and kills the process when it was told to, or by poison.
-func (c *consumers) handle(ctx context.Context, tx pgx.Tx, consumer string, ms []Order, follow func(context.Context, Order) error) error {
+func (c *consumers[X]) handle(ctx context.Context, tx X, consumer string, ms []Order, follow func(context.Context, Order) error) error {
 	envs := envelopes(ctx)
 	if len(envs) != len(ms) {
 		return sixfold.Permanent(fmt.Errorf("torture: the handler got %d messages with %d envelopes", len(ms), len(envs)))
@@ -74,9 +70,7 @@ func (c *consumers) handle(ctx context.Context, tx pgx.Tx, consumer string, ms [
 		}
 		keys[i], numbers[i], ids[i] = m.Key, m.N, envs[i].ID
 	}
-	// The order of a batch is kept by the ORDER BY below the insert.
-	_, err := tx.Exec(ctx, `INSERT INTO effect (consumer, key, n, msg) SELECT $1, u.key, u.n, u.msg
-  FROM unnest($2::text[], $3::bigint[], $4::text[]::uuid[]) WITH ORDINALITY u(key, n, msg, i) ORDER BY u.i`, consumer, keys, numbers, ids)
+	err := c.effects(ctx, tx, consumer, keys, numbers, ids)
 	if err != nil {
 		return err
 	}
@@ -103,7 +97,7 @@ func (c *consumers) handle(ctx context.Context, tx pgx.Tx, consumer string, ms [
 
 // poisoned kills the process at a message that is poison to consumer, until the handlers are repaired. Shipping survives
 // the first attempt, so that the message is parked when it kills.
-func (c *consumers) poisoned(ctx context.Context, consumer string, m Order) error {
+func (c *consumers[X]) poisoned(ctx context.Context, consumer string, m Order) error {
 	if m.Poison != consumer || c.right {
 		return nil
 	}
@@ -116,7 +110,7 @@ func (c *consumers) poisoned(ctx context.Context, consumer string, m Order) erro
 	return nil
 }
 
-func (c *consumers) crash(ctx context.Context, consumer string) {
+func (c *consumers[X]) crash(ctx context.Context, consumer string) {
 	if parked(ctx) {
 		c.event(eventCrash, consumer, 1)
 	}
@@ -124,7 +118,7 @@ func (c *consumers) crash(ctx context.Context, consumer string) {
 }
 
 // trouble does what the fate of m says: before its effect, if early, or after it.
-func (c *consumers) trouble(ctx context.Context, consumer string, m Order, early bool) error {
+func (c *consumers[X]) trouble(ctx context.Context, consumer string, m Order, early bool) error {
 	f, attempt := c.Options.fate(consumer, m.Key, m.N), sixfold.InfoFrom(ctx).Attempt
 	switch {
 	case f.early != early:
@@ -141,7 +135,7 @@ func (c *consumers) trouble(ctx context.Context, consumer string, m Order, early
 		if f.outage == 1 {
 			return fmt.Errorf("torture: on purpose: %w", bus.ErrUnavailable)
 		}
-		return &pgconn.PgError{Severity: "ERROR", Code: "40001", Message: "on purpose"}
+		return c.passing()
 	}
 	return nil
 }

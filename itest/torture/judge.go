@@ -12,7 +12,7 @@ import (
 // judge reads the ledger and every journal, and compares them.
 func (r *run) judge(ctx context.Context) (*Summary, error) {
 	r.say("checking")
-	s := &Summary{Seed: r.o.Seed, Broker: r.o.Broker, Plant: string(r.o.Plant), Dir: r.o.Dir, Effects: map[string]int{}, Transactions: map[Said]int{}, Faults: r.struck, Need: r.o.Need}
+	s := &Summary{Seed: r.o.Seed, Broker: r.o.Broker, Database: r.o.Database, Plant: string(r.o.Plant), Dir: r.o.Dir, Effects: map[string]int{}, Transactions: map[Said]int{}, Faults: r.struck, Need: r.o.Need}
 	facts, err := r.facts(ctx)
 	if err != nil {
 		return nil, err
@@ -56,7 +56,7 @@ func (r *run) facts(ctx context.Context) (*Facts, error) {
 			return nil, err
 		}
 	}
-	f, err := readLedger(ctx, r.pool)
+	f, err := readLedger(ctx, r.database(), r.pool)
 	if err != nil {
 		return nil, err
 	}

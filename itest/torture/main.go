@@ -23,7 +23,7 @@ func main() {
 	os.Exit(code)
 }
 
-// dsnEnv names the variable with the URL of an empty PostgreSQL database. Without it a private server is started, which is
+// dsnEnv names the variable with the DSN of an empty database. Without it a private server is started, which is
 // a victim of faults too.
 const dsnEnv = "SIXFOLD_TORTURE_DSN"
 
@@ -36,7 +36,8 @@ func command(ctx context.Context, args []string) int {
 	flags.IntVar(&o.Messages, "n", 20_000, "messages that are committed")
 	flags.IntVar(&o.Faults, "faults", 15, "faults")
 	flags.Uint64Var(&o.Seed, "seed", rand.Uint64N(1<<32), "seed of every choice; drawn if not given")
-	flags.StringVar(&o.Broker, "broker", "local", "local, kafka (fake brokers), kafka-real (Apache Kafka, from the repository of SIXFOLD_MAVEN), nats, rabbitmq or sqlqueue")
+	flags.StringVar(&o.Broker, "broker", "local", "local, kafka (fake brokers), kafka-real (Apache Kafka, from the repository of SIXFOLD_MAVEN), nats, rabbitmq, sqlqueue or sqs (an emulator)")
+	flags.StringVar(&o.Database, "database", "postgres", "postgres, mariadb or sqlite")
 	flags.StringVar(&bug, "plant", "", "a bug to plant, by its name in internal/planted; needs -tags planted")
 	flags.StringVar(&poison, "poison", "billing,audit,shipping", "consumers that get a message which kills their process")
 	flags.StringVar(&deck, "deck", "", "the kinds of faults, in place of all, for example \"kill relay,freeze relay\"")
@@ -83,7 +84,7 @@ func command(ctx context.Context, args []string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
 	}
-	fmt.Fprintf(os.Stderr, "torture: %d messages, %d faults, broker %s, seed %d\n", o.Messages, o.Faults, o.Broker, o.Seed)
+	fmt.Fprintf(os.Stderr, "torture: %d messages, %d faults, broker %s, database %s, seed %d\n", o.Messages, o.Faults, o.Broker, o.Database, o.Seed)
 	s, err := Torture(ctx, o)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

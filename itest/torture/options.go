@@ -15,7 +15,8 @@ type Options struct {
 	Faults   int           // of the deck in faults.go
 	Deck     []Fault       // in place of the ordinary deck; Faults counts from it, again and again
 	Seed     uint64        // of every choice that the program makes
-	Broker   string        // "local", "kafka", "kafka-real", "nats", "rabbitmq" or "sqlqueue"
+	Broker   string        // "local", "kafka", "kafka-real", "nats", "rabbitmq", "sqlqueue" or "sqs"
+	Database string        // "postgres", "mariadb" or "sqlite"; empty: postgres
 	Plant    planted.Bug   // empty: none
 	DSN      string        // of a server that others use too; empty: a private one, which may be a victim
 	Lease    time.Duration // of relays and local consumers
@@ -94,6 +95,9 @@ func (o *Options) defaults() error {
 	setD(&o.Send, 8*time.Millisecond)
 	setD(&o.Stall, 30*time.Second)
 	setD(&o.Bound, 10*time.Minute+time.Duration(o.Messages)*20*time.Millisecond+time.Duration(o.Faults)*20*time.Second)
+	if o.Database == "" {
+		o.Database = "postgres"
+	}
 	if o.Progress == nil {
 		o.Progress = func(string) {}
 	}
@@ -109,13 +113,24 @@ func (o *Options) defaults() error {
 		bad("keys %d: give 2 to 9999", o.Keys)
 	}
 	if brokers[o.Broker] == nil {
-		bad("broker %.64q: give local, kafka, kafka-real, nats, rabbitmq or sqlqueue", o.Broker)
+		bad("broker %.64q: give local, kafka, kafka-real, nats, rabbitmq, sqlqueue or sqs", o.Broker)
+	}
+	if databases[o.Database] == nil {
+		bad("database %.64q: give postgres, mariadb or sqlite", o.Database)
+	}
+	if o.Database != "postgres" && (slices.Contains(o.Deck, KillBackend) || o.Plant == planted.SequenceCache) {
+		bad("database %.64q has neither processes for sessions nor sequences: leave out fault %q and bug %q", o.Database, KillBackend, planted.SequenceCache)
+	}
+	if o.Database == "sqlite" && (o.DSN != "" || slices.ContainsFunc(o.Deck, func(f Fault) bool {
+		return slices.Contains([]Fault{CrashPostgres, EndSessions, FreezeDatabase}, f)
+	})) {
+		bad("database %.64q is a file that a run makes itself, and has no server: leave out a DSN and faults of the server", o.Database)
 	}
 	if o.Plant != "" && !planted.Compiled {
 		bad("bug %.64q: this build can plant none; build it with -tags planted", o.Plant)
 	}
 	for _, f := range o.Deck {
-		if !slices.Contains(deck[:], f) && !slices.Contains([]Fault{EndSessions, KillBroker, RestartBroker, EndConnections, KillParked, FreezeParked}, f) {
+		if !slices.Contains(deck[:], f) && !slices.Contains([]Fault{EndSessions, FreezeDatabase, KillBroker, RestartBroker, EndConnections, KillParked, FreezeParked}, f) {
 			bad("fault %.64q: give some of %q", f, deck)
 		}
 	}

@@ -85,19 +85,21 @@ func (r *run) redrive(ctx context.Context) error {
 
 // bury writes down which messages are dead letters.
 func (r *run) bury(ctx context.Context) error {
-	tag, err := r.pool.Exec(ctx, `INSERT INTO dead (parked, consumer, key, n, msg)
-  SELECT n, consumer, coalesce(key, ''), (convert_from(body, 'UTF8')::json->>'n')::bigint, id::uuid FROM sixfold.parked WHERE state = 2`)
+	d := r.database()
+	n, err := r.pool.exec(ctx, `INSERT INTO dead (parked, consumer, key, n, msg)
+  SELECT n, consumer, coalesce(key, ''), `+d.numberOf()+", "+d.asID("id")+" FROM sixfold.parked WHERE state = 2")
 	if err != nil {
 		return fmt.Errorf("torture: count the dead letters: %w", err)
 	}
-	r.buried = int(tag.RowsAffected())
+	r.buried = int(n)
 	return nil
 }
 
 // quiet waits until everything was handled, or waits behind a dead letter.
 func (r *run) quiet(ctx context.Context) error {
-	return r.holds(ctx, `SELECT (SELECT sum(3 * n + n / 2 + n / 4) FROM ledger_key) <= (SELECT count(*) FROM effect) +
+	d := r.database()
+	return r.holds(ctx, `SELECT (SELECT sum(3 * n + floor(n / 2) + floor(n / 4)) FROM ledger_key) <= (SELECT count(*) FROM effect) +
     (SELECT coalesce(sum(1 + CASE WHEN consumer = 'billing' AND m % 2 = 0 OR consumer = 'audit' AND m % 4 = 0 THEN 1 ELSE 0 END), 0)
-      FROM (SELECT consumer, (convert_from(body, 'UTF8')::json->>'n')::bigint AS m FROM sixfold.parked WHERE NOT relay) p)
-  AND NOT EXISTS (SELECT 1 FROM sixfold.line WHERE due < 'infinity')`)
+      FROM (SELECT consumer, `+d.numberOf()+` AS m FROM sixfold.parked WHERE NOT relay) p)
+  AND NOT EXISTS (SELECT 1 FROM sixfold.line WHERE due < `+d.never()+")")
 }

@@ -4,16 +4,11 @@ import (
 	"context"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/sixfold-go/sixfold/outbox"
-	"github.com/sixfold-go/sixfold/sqltx"
 )
 
 // poll is how often relays and local consumers look at their table when it is quiet.
 const poll = 50 * time.Millisecond
-
-func (p *process) db() sqltx.DB[pgx.Tx] { return sqltx.PgxDB(p.pool) }
 
 // runRelay relays until ctx ends.
 func runRelay(ctx context.Context, p *process) error {

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -15,9 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
-	"github.com/sixfold-go/sixfold/sqltx"
 	"github.com/sixfold-go/sixfold/store"
 )
 
@@ -43,7 +39,7 @@ func (c Config) path(kind string) string {
 // process is what every role has.
 type process struct {
 	Config
-	pool   *pgxpool.Pool
+	db     pool
 	store  *store.Store
 	events *journal
 	log    *slog.Logger
@@ -99,7 +95,10 @@ func playRole(text string) error {
 	if err := json.Unmarshal([]byte(text), &p.Config); err != nil {
 		return fmt.Errorf("torture: %s is not a role's configuration: %w", roleEnv, err)
 	}
-	roles := map[string]func(context.Context, *process) error{"publisher": runPublisher, "relay": runRelay, "consumer": runConsumer, "redriver": runRedriver}
+	roles := map[string]func(context.Context, *process) error{"relay": runRelay, "redriver": runRedriver}
+	if d := databases[p.Options.Database]; d != nil {
+		roles["publisher"], roles["consumer"] = d.publisher, d.consumer
+	}
 	role := roles[p.Role]
 	if role == nil {
 		return fmt.Errorf("torture: role %.64q: it is none of publisher, relay, consumer, redriver", p.Role)
@@ -115,7 +114,7 @@ func playRole(text string) error {
 	if err := p.connect(ctx); err != nil {
 		return err
 	}
-	defer p.pool.Close()
+	defer p.db.close()
 	return role(ctx, p)
 }
 
@@ -143,19 +142,15 @@ func (p *process) listen() {
 
 // connect opens the pool and waits for the database, which may be down just now.
 func (p *process) connect(ctx context.Context) error {
-	config, err := pgxpool.ParseConfig(p.DSN)
-	if err != nil {
-		return errors.New("torture: the database's URL cannot be read") // pgx's error could show the password
-	}
-	config.MaxConns = map[string]int32{"publisher": int32(p.Options.Writers) + 4, "relay": 8, "consumer": 40, "redriver": 4}[p.Role]
-	config.ConnConfig.DialFunc = dialCuttable
-	if p.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
-		return fmt.Errorf("torture: connect: %w", err)
-	}
-	if p.store, err = store.Postgres(sqltx.PgxDB(p.pool), &store.Options{Logger: p.log}); err != nil {
+	connections := map[string]int{"publisher": p.Options.Writers + 4, "relay": 8, "consumer": 40, "redriver": 4}[p.Role]
+	var err error
+	if p.db, err = databases[p.Options.Database].open(p.DSN, connections); err != nil {
 		return err
 	}
-	for p.pool.Ping(ctx) != nil {
+	if p.store, err = p.db.store(&store.Options{Logger: p.log}); err != nil {
+		return err
+	}
+	for p.db.ping(ctx) != nil {
 		if !wait(ctx, 20*time.Millisecond) {
 			return nil
 		}

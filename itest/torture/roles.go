@@ -7,8 +7,6 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"github.com/sixfold-go/sixfold/store"
 )
 
@@ -24,24 +22,24 @@ GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO torture_application;
 // store.GrantScript gives to relays and nothing else, publishers and consumers what it gives to applications. The
 // publisher also counts how much waits, as a reader. Where a relay brings messages to the local consumers of the database,
 // it is an application of that, too; where the database is the broker, relays and consumers use that.
-func asRoles(ctx context.Context, pool *pgxpool.Pool, st *store.Store, dsn string, o *Options) (map[string]string, error) {
+func asRoles(ctx context.Context, d database, db pool, st *store.Store, dsn string, o *Options) (map[string]string, error) {
 	u, err := url.Parse(dsn)
 	if err != nil {
 		return nil, errors.New("torture: the database's URL cannot be read")
 	}
 	password, _ := u.User.Password() // theirs too: the server is ours, and gone in a minute
 	steps := []func() error{
-		script(ctx, pool, func() (string, error) { return st.RoleScript(store.Roles{}) }),
+		script(ctx, db, func() (string, error) { return st.RoleScript(store.Roles{}) }),
 		func() error { return st.Migrate(ctx) },
-		script(ctx, pool, func() (string, error) { return st.GrantScript(store.Roles{}) }),
-		func() error { return createLedger(ctx, pool, o.Keys) },
-		script(ctx, pool, func() (string, error) { return fmt.Sprintf(ledgerGrants, strings.ReplaceAll(password, "'", "''")), nil }),
+		script(ctx, db, func() (string, error) { return st.GrantScript(store.Roles{}) }),
+		func() error { return createLedger(ctx, d, db, o.Keys) },
+		script(ctx, db, func() (string, error) { return fmt.Sprintf(ledgerGrants, strings.ReplaceAll(password, "'", "''")), nil }),
 	}
 	if o.Broker == "local" {
-		steps = append(steps, script(ctx, pool, func() (string, error) { return "GRANT sixfold_application TO torture_relay", nil }))
+		steps = append(steps, script(ctx, db, func() (string, error) { return "GRANT sixfold_application TO torture_relay", nil }))
 	}
 	if o.Broker == "sqlqueue" {
-		steps = append(steps, script(ctx, pool, func() (string, error) { return "GRANT sixfold_broker TO torture_relay, torture_application", nil }))
+		steps = append(steps, script(ctx, db, func() (string, error) { return "GRANT sixfold_broker TO torture_relay, torture_application", nil }))
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -57,11 +55,11 @@ func asRoles(ctx context.Context, pool *pgxpool.Pool, st *store.Store, dsn strin
 	return by, nil
 }
 
-func script(ctx context.Context, pool *pgxpool.Pool, text func() (string, error)) func() error {
+func script(ctx context.Context, db pool, text func() (string, error)) func() error {
 	return func() error {
 		sql, err := text()
 		if err == nil {
-			_, err = pool.Exec(ctx, sql)
+			_, err = db.exec(ctx, sql)
 		}
 		return err
 	}

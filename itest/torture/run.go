@@ -10,23 +10,18 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"github.com/sixfold-go/sixfold/internal/planted"
-	"github.com/sixfold-go/sixfold/itest/servers"
-	"github.com/sixfold-go/sixfold/sqltx"
-	"github.com/sixfold-go/sixfold/store"
 )
 
 // run is one run of the torture, in the orchestrator.
 type run struct {
 	o       Options
 	rng     *rand.Rand
-	server  *servers.PostgresServer // nil: somebody else's
-	broker  brokerServer            // nil: none
+	server  databaseServer // nil: somebody else's
+	broker  brokerServer   // nil: none
 	dsn     string
-	roles   map[string]string // URLs by role, on our own server
-	pool    *pgxpool.Pool
+	roles   map[string]string // DSNs by role, on our own server
+	pool    pool
 	slots   []*slot
 	until   atomic.Int64 // messages that the publisher may commit so far
 	kills   atomic.Int64 // processes that ended by SIGKILL
@@ -101,38 +96,30 @@ func (r *run) do(ctx context.Context) (*Summary, error) {
 // prepare starts the servers and makes the tables.
 func (r *run) prepare(ctx context.Context) (err error) {
 	if r.dsn = r.o.DSN; r.dsn == "" {
-		if r.server, err = servers.StartPostgres(ctx, &servers.PostgresOptions{Settings: map[string]string{"max_connections": "300"}}); err != nil {
-			return err
-		}
-		if r.dsn, err = r.server.CreateDatabase(ctx, "torture"); err != nil {
+		if r.server, r.dsn, err = r.database().start(ctx); err != nil {
 			return err
 		}
 	}
 	if r.broker, err = brokers[r.o.Broker].start(ctx); err != nil {
 		return err
 	}
-	config, err := pgxpool.ParseConfig(r.dsn)
-	if err != nil {
-		return errors.New("torture: the database's URL cannot be read")
+	if r.pool, err = r.database().open(r.dsn, 4); err != nil {
+		return err
 	}
-	config.MaxConns = 4
-	if r.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
-		return fmt.Errorf("torture: connect: %w", err)
-	}
-	st, err := store.Postgres(sqltx.PgxDB(r.pool), nil)
+	st, err := r.pool.store(nil)
 	if err != nil {
 		return err
 	}
 	if r.server != nil {
-		r.roles, err = asRoles(ctx, r.pool, st, r.dsn, &r.o)
+		r.roles, err = r.database().roles(ctx, r.pool, st, r.dsn, &r.o)
 	} else {
-		err = errors.Join(st.Migrate(ctx), createLedger(ctx, r.pool, r.o.Keys))
+		err = errors.Join(st.Migrate(ctx), createLedger(ctx, r.database(), r.pool, r.o.Keys))
 	}
 	if err != nil {
 		return err
 	}
 	if r.o.Plant == planted.SequenceCache {
-		_, err = r.pool.Exec(ctx, "ALTER TABLE sixfold.outbox ALTER COLUMN seq SET CACHE 20; ALTER TABLE sixfold.local ALTER COLUMN seq SET CACHE 20")
+		_, err = r.pool.exec(ctx, "ALTER TABLE sixfold.outbox ALTER COLUMN seq SET CACHE 20; ALTER TABLE sixfold.local ALTER COLUMN seq SET CACHE 20")
 	}
 	return err
 }
@@ -211,7 +198,7 @@ func (r *run) allow(n int) {
 func (r *run) reach(ctx context.Context, n int) error {
 	for {
 		var sum int
-		if err := r.pool.QueryRow(ctx, "SELECT sum(n) FROM ledger_key").Scan(&sum); err == nil && sum >= n {
+		if err := r.pool.row(ctx, "SELECT sum(n) FROM ledger_key", nil, &sum); err == nil && sum >= n {
 			return nil
 		}
 		if !wait(ctx, 10*time.Millisecond) {
@@ -222,24 +209,28 @@ func (r *run) reach(ctx context.Context, n int) error {
 
 // watch shows progress, samples how many messages of the hot key wait, and ends a run in which nothing moves.
 func (r *run) watch(ctx context.Context) {
-	began, last, lastAt := time.Now(), [5]int64{}, time.Now()
-	for n := 1; wait(ctx, 100*time.Millisecond); n++ {
+	began, last, lastAt, asked := time.Now(), [5]int64{}, time.Now(), false
+	for n := 1; wait(ctx, 300*time.Millisecond); n++ {
 		var now [5]int64 // committed, waiting, about the effects, parked, changes of lines; or killed
 		var hot int64
-		err := r.pool.QueryRow(ctx, `SELECT (SELECT sum(n) FROM ledger_key), (SELECT count(*) FROM sixfold.outbox) + (SELECT count(*) FROM sixfold.local),
-  (SELECT last_value FROM effect_id_seq), (SELECT count(*) FROM sixfold.parked), (SELECT count(*) FROM sixfold.attempt),
+		err := r.pool.row(ctx, `SELECT (SELECT sum(n) FROM ledger_key), (SELECT count(*) FROM sixfold.outbox) + (SELECT count(*) FROM sixfold.local),
+  `+r.database().lastEffect()+`, (SELECT count(*) FROM sixfold.parked), (SELECT count(*) FROM sixfold.attempt),
   (SELECT count(DISTINCT id) FROM (SELECT id FROM sixfold.outbox WHERE key = $1 UNION ALL SELECT id FROM sixfold.local WHERE key = $1) u)`,
-			hotKey).Scan(&now[0], &now[1], &now[2], &now[3], &now[4], &hot)
+			[]any{hotKey}, &now[0], &now[1], &now[2], &now[3], &now[4], &hot)
 		now[4] += r.kills.Load()
 		if err != nil || now != last {
-			lastAt = time.Now()
+			lastAt, asked = time.Now(), false
 		}
 		if err != nil {
 			continue
 		}
+		if b, ok := r.broker.(interface{ State(context.Context) string }); ok && !asked && time.Since(lastAt) > r.o.Stall/4 {
+			asked = true
+			r.say("nothing moved for %v; the broker says\n%s", r.o.Stall/4, b.State(ctx))
+		}
 		last = now
 		r.hot.Store(max(r.hot.Load(), hot))
-		if n%10 == 0 {
+		if n%4 == 0 {
 			r.say("%d of %d committed (%d%%), %d rows wait, about %d effects, %d parked, %d processes killed, %v of at most %v",
 				now[0], r.o.Messages, 100*now[0]/int64(r.o.Messages), now[1], now[2], now[3], r.kills.Load(), time.Since(began).Round(time.Second), r.o.Bound)
 		}
@@ -255,7 +246,7 @@ var errStuck = errors.New("torture: nothing moves any more")
 
 // drained waits until every effect is there and nothing is parked any more. It is watch that loses patience.
 func (r *run) drained(ctx context.Context) error {
-	return r.holds(ctx, `SELECT (SELECT sum(3 * n + n / 2 + n / 4) FROM ledger_key) <= (SELECT count(*) FROM effect)
+	return r.holds(ctx, `SELECT (SELECT sum(3 * n + floor(n / 2) + floor(n / 4)) FROM ledger_key) <= (SELECT count(*) FROM effect)
   AND NOT EXISTS (SELECT 1 FROM sixfold.parked) AND NOT EXISTS (SELECT 1 FROM sixfold.line) AND NOT EXISTS (SELECT 1 FROM sixfold.attempt)`)
 }
 
@@ -263,10 +254,10 @@ func (r *run) drained(ctx context.Context) error {
 func (r *run) holds(ctx context.Context, question string) error {
 	for {
 		waiting := true
-		err := r.pool.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM sixfold.outbox) OR EXISTS (SELECT 1 FROM sixfold.local)").Scan(&waiting)
+		err := r.pool.row(ctx, "SELECT EXISTS (SELECT 1 FROM sixfold.outbox) OR EXISTS (SELECT 1 FROM sixfold.local)", nil, &waiting)
 		if err == nil && !waiting {
 			yes := false
-			if err := r.pool.QueryRow(ctx, question).Scan(&yes); err != nil || yes {
+			if err := r.pool.row(ctx, question, nil, &yes); err != nil || yes {
 				return err
 			}
 		}
@@ -295,7 +286,7 @@ func (r *run) close() error {
 	}
 	r.waiting.Wait()
 	if r.pool != nil {
-		r.pool.Close()
+		r.pool.close()
 	}
 	var errs []error
 	if r.broker != nil {

@@ -13,6 +13,7 @@ import (
 type Summary struct {
 	Seed             uint64         `json:"seed"`
 	Broker           string         `json:"broker"`
+	Database         string         `json:"database"`
 	Plant            string         `json:"planted,omitempty"`
 	Seconds          float64        `json:"seconds"`
 	Messages         int            `json:"messages"`     // committed

@@ -8,9 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/internal/planted"
 	"github.com/sixfold-go/sixfold/outbox"
@@ -21,13 +18,13 @@ import (
 var errOnPurpose = errors.New("rolled back on purpose")
 
 // writer is one goroutine of the publisher.
-type writer struct {
-	*publisher
+type writer[X any] struct {
+	*publisher[X]
 	rng *rand.Rand
 }
 
-func newWriter(p *publisher, i int) *writer {
-	return &writer{p, rand.New(rand.NewPCG(p.Options.Seed, uint64(p.Incarnation)<<16|uint64(i)))}
+func newWriter[X any](p *publisher[X], i int) *writer[X] {
+	return &writer[X]{p, rand.New(rand.NewPCG(p.Options.Seed, uint64(p.Incarnation)<<16|uint64(i)))}
 }
 
 // plan is what a transaction will do.
@@ -44,11 +41,11 @@ type plan struct {
 	poison    bool
 }
 
-func (w *writer) per(cent int) bool { return w.rng.IntN(100) < cent }
+func (w *writer[X]) per(cent int) bool { return w.rng.IntN(100) < cent }
 
 // plan draws a transaction. Its keys are sorted, so that transactions do not deadlock; a key that comes several times has
 // several messages in flight at once.
-func (w *writer) plan() *plan {
+func (w *writer[X]) plan() *plan {
 	o := &w.Options
 	p := &plan{how: [...]string{"do", "do plain", "publish", "publish"}[w.rng.IntN(4)]}
 	n := 1 + w.rng.IntN(5)
@@ -77,7 +74,7 @@ func (w *writer) plan() *plan {
 	}
 	p.cut = !p.rollBack && w.rng.IntN(map[bool]int{true: 60, false: 300}[p.ownIDs]) == 0
 	p.swallow = w.per(50)
-	p.poison = !w.poison.Load() && w.sum.Load() > int64(o.Messages)/3 && p.keys[0] != hotKey && !p.cut && !p.rollBack
+	p.poison = !w.poisoned.Load() && w.sum.Load() > int64(o.Messages)/3 && p.keys[0] != hotKey && !p.cut && !p.rollBack
 	if p.ownIDs {
 		for range p.keys {
 			p.ids = append(p.ids, sixfold.NewID())
@@ -87,7 +84,7 @@ func (w *writer) plan() *plan {
 }
 
 // attempt does a transaction and answers what is known of it.
-func (w *writer) attempt(ctx context.Context, p *plan) (Said, error) {
+func (w *writer[X]) attempt(ctx context.Context, p *plan) (Said, error) {
 	t := &Tx{How: p.how, Held: p.hold > 0, Said: Begun}
 	id, err := parseMsgID(sixfold.NewID())
 	if err != nil {
@@ -99,8 +96,8 @@ func (w *writer) attempt(ctx context.Context, p *plan) (Said, error) {
 	ctx = context.WithoutCancel(ctx) // a planned stop lets transactions end
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	body := func(tx pgx.Tx, publish func(Order, ...outbox.Option) (string, error)) error {
-		if err := w.business(ctx, tx, p, t, publish); err != nil {
+	body := func(tx X, publish func(Order, ...outbox.Option) (string, error)) error {
+		if err := w.work(ctx, tx, p, t, publish); err != nil {
 			return err
 		}
 		w.txs.add(t)
@@ -112,27 +109,24 @@ func (w *writer) attempt(ctx context.Context, p *plan) (Said, error) {
 		}
 		if p.cut {
 			p.cut = false
-			if c, ok := tx.Conn().PgConn().Conn().(*cuttable); ok {
-				conn = c
-				c.arm(map[bool]cut{true: cutExecute, false: cutCommit}[p.how == "do"], p.swallow)
-			}
+			conn = w.cut(ctx, tx, p.how == "do", p.swallow)
 		}
 		finished = true
 		return nil
 	}
 	switch p.how {
 	case "publish":
-		err = pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
+		err = w.begin(ctx, func(tx X) error {
 			return body(tx, func(m Order, opts ...outbox.Option) (string, error) {
 				return w.publish(ctx, tx, m, opts)
 			})
 		})
 	default:
-		db := w.fast
+		db := w.quick
 		if p.how == "do plain" {
-			db = w.plain
+			db = w.slow
 		}
-		err = outbox.Do(ctx, w.box, db, func(_ context.Context, tx pgx.Tx, u *outbox.Unit) error {
+		err = outbox.Do(ctx, w.box, db, func(_ context.Context, tx X, u *outbox.Unit) error {
 			return body(tx, func(m Order, opts ...outbox.Option) (string, error) {
 				if planted.Is(planted.PublishApart) {
 					return w.publish(ctx, tx, m, opts)
@@ -144,7 +138,7 @@ func (w *writer) attempt(ctx context.Context, p *plan) (Said, error) {
 	if t.Messages == nil {
 		return RolledBack, err // nothing was published
 	}
-	said := saidOf(p.how, err, finished)
+	said := w.saidOf(p.how, err, finished)
 	line := Tx{ID: t.ID, Said: said, Cut: conn != nil && conn.done.Load()}
 	if err != nil && !errors.Is(err, errOnPurpose) {
 		line.Err = err.Error()
@@ -157,10 +151,8 @@ func (w *writer) attempt(ctx context.Context, p *plan) (Said, error) {
 }
 
 // saidOf is what the answer of a transaction says about it. Do finds out by itself, and says when it could not; a plain
-// COMMIT that was not answered is unknown. pgx is not asked whether it was safe to retry: of a connection that dies while
-// it waits for the answer it says that nothing was sent.
-func saidOf(how string, err error, finished bool) Said {
-	var pg *pgconn.PgError
+// COMMIT that was not answered is unknown.
+func (w *writer[X]) saidOf(how string, err error, finished bool) Said {
 	switch {
 	case err == nil:
 		return OK
@@ -168,36 +160,27 @@ func saidOf(how string, err error, finished bool) Said {
 		return Duplicate
 	case errors.Is(err, sqltx.ErrCommitUnknown):
 		return Unknown
-	case !finished || how != "publish", errors.Is(err, pgx.ErrTxCommitRollback):
-		return RolledBack
-	case errors.As(err, &pg) && pg.Severity == "ERROR":
+	case !finished || how != "publish" || w.rolledBack(err):
 		return RolledBack
 	}
 	return Unknown
 }
 
-// business is what the application itself writes, and then the messages. The counters' row locks order the writers of a
+// work is what the application itself writes, and then the messages. The counters' row locks order the writers of a
 // key, so that its numbers have no gaps.
-func (w *writer) business(ctx context.Context, tx pgx.Tx, p *plan, t *Tx, publish func(Order, ...outbox.Option) (string, error)) error {
-	numbers := make([]int64, len(p.keys))
-	var b pgx.Batch
-	for i, key := range p.keys {
-		b.Queue("UPDATE ledger_key SET n = n + 1 WHERE key = $1 RETURNING n", key).QueryRow(func(r pgx.Row) error { return r.Scan(&numbers[i]) })
+func (w *writer[X]) work(ctx context.Context, tx X, p *plan, t *Tx, publish func(Order, ...outbox.Option) (string, error)) error {
+	numbers, err := w.count(ctx, tx, p.keys, t.ID.String())
+	if err != nil {
+		return fmt.Errorf("torture: count: %w", err)
 	}
-	b.Queue("INSERT INTO ledger_tx (tx) VALUES ($1)", t.ID.String())
 	poison := ""
 	if p.poison {
 		poison = w.Options.Poison[w.rng.IntN(len(w.Options.Poison))]
-	}
-	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
-		return fmt.Errorf("torture: count: %w", err)
-	}
-	if poison != "" {
-		tag, err := tx.Exec(ctx, "INSERT INTO ledger_poison (consumer, key, n) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", poison, p.keys[0], numbers[0])
+		first, err := w.business.poison(ctx, tx, poison, p.keys[0], numbers[0])
 		if err != nil {
 			return fmt.Errorf("torture: note the poison: %w", err)
 		}
-		if tag.RowsAffected() == 0 {
+		if !first {
 			poison = ""
 		}
 	}
@@ -234,31 +217,28 @@ func (w *writer) business(ctx context.Context, tx pgx.Tx, p *plan, t *Tx, publis
 }
 
 // undone publishes m below a savepoint and takes it back.
-func (w *writer) undone(ctx context.Context, tx pgx.Tx, t *Tx, m Order) error {
-	below, err := tx.Begin(ctx)
-	if err != nil {
+func (w *writer[X]) undone(ctx context.Context, tx X, t *Tx, m Order) error {
+	return w.below(ctx, tx, func(below X) error {
+		text, err := w.box.Publish(ctx, w.slow.Tx(below), m)
+		if err != nil {
+			return err
+		}
+		id, err := parseMsgID(text)
+		if err == nil {
+			t.Messages = append(t.Messages, Message{ID: id, Key: m.Key, N: m.N, Undone: true})
+		}
 		return err
-	}
-	text, err := w.box.Publish(ctx, sqltx.Pgx(below), m)
-	if err != nil {
-		return err
-	}
-	id, err := parseMsgID(text)
-	if err != nil {
-		return err
-	}
-	t.Messages = append(t.Messages, Message{ID: id, Key: m.Key, N: m.N, Undone: true})
-	return below.Rollback(ctx)
+	})
 }
 
 // publish records m in tx; with the bug planted, in a transaction of its own.
-func (w *writer) publish(ctx context.Context, tx pgx.Tx, m Order, opts []outbox.Option) (id string, err error) {
+func (w *writer[X]) publish(ctx context.Context, tx X, m Order, opts []outbox.Option) (id string, err error) {
 	if planted.Is(planted.PublishApart) {
-		err = pgx.BeginFunc(ctx, w.pool, func(own pgx.Tx) error {
-			id, err = w.box.Publish(ctx, sqltx.Pgx(own), m, opts...)
+		err = w.begin(ctx, func(own X) error {
+			id, err = w.box.Publish(ctx, w.slow.Tx(own), m, opts...)
 			return err
 		})
 		return id, err
 	}
-	return w.box.Publish(ctx, sqltx.Pgx(tx), m, opts...)
+	return w.box.Publish(ctx, w.slow.Tx(tx), m, opts...)
 }

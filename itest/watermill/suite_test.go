@@ -2,6 +2,7 @@ package watermill
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"os"
 	"os/exec"
@@ -16,6 +17,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/pubsub/tests"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/twmb/franz-go/pkg/kfake"
+	_ "modernc.org/sqlite" // registers "sqlite"
 
 	"github.com/sixfold-go/sixfold/bus"
 	"github.com/sixfold-go/sixfold/itest/servers"
@@ -57,8 +59,6 @@ var transports = map[string]func(t *testing.T) (connect func() (bus.Transport, e
 			return kafka.New(seeds, &kafka.Options{Partitions: 12, SessionTimeout: 3 * time.Second})
 		}
 	},
-	// Not on SQLite: the suite has dozens of members that beat, poll and settle at the same time, and of one file only one can
-	// write. Whose turn does not come within a lease is taken over from.
 	"sqlqueue": func(t *testing.T) func() (bus.Transport, error) {
 		pool, err := pgxpool.New(t.Context(), servers.Postgres(t).Database(t))
 		if err != nil {
@@ -66,6 +66,18 @@ var transports = map[string]func(t *testing.T) (connect func() (bus.Transport, e
 		}
 		t.Cleanup(pool.Close)
 		st, err := store.Postgres(sqltx.PgxDB(pool), nil)
+		return queue(t, st, err)
+	},
+	// One connection, so that who writes waits for its turn there: of several each asks again and again for the file's lock, where nobody has a
+	// turn, and of the dozens of members here one may wait for longer than it should.
+	"sqlite": func(t *testing.T) func() (bus.Transport, error) {
+		db, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "queue.db")+"?_txlock=immediate&_pragma=busy_timeout(20000)&_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { db.Close() })
+		db.SetMaxOpenConns(1)
+		st, err := store.SQLite(sqltx.StdDB(db), nil)
 		return queue(t, st, err)
 	},
 	"rabbitmq": func(t *testing.T) func() (bus.Transport, error) {
@@ -103,6 +115,9 @@ func TestSuite(t *testing.T) {
 	}
 	for name := range transports {
 		t.Run(name, func(t *testing.T) {
+			if name == "sqlite" && raced {
+				t.Skip("SQLite is a Go program here, which the race detector makes many times slower: the suite takes minutes, and its own limits run out")
+			}
 			args := []string{"-test.run=^TestChild$/^" + name + "$", "-test.v", "-test.timeout=20m", "-test.parallel=4"}
 			cmd := exec.CommandContext(t.Context(), self, args...)
 			cmd.Env = append(os.Environ(), childEnv+"=1")

@@ -12,6 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 
 	"github.com/sixfold-go/sixfold"
+
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // An address is what the text that New takes says.
@@ -41,7 +43,7 @@ func parseAddress(text string) (a address, err error) {
 	case "kafkas":
 		a.tls = true
 	default:
-		return bad("the scheme "+quote(scheme)+" is none of kafka and kafkas", form)
+		return bad("the scheme "+driver.Quote(scheme)+" is none of kafka and kafkas", form)
 	}
 	rest, query, _ := strings.Cut(rest, "?")
 	rest = strings.TrimSuffix(rest, "/")
@@ -77,7 +79,7 @@ func parseAddress(text string) (a address, err error) {
 		case "sasl":
 			mechanism = value
 		default:
-			return bad("the parameter "+quote(name)+" is none of tls and sasl", form)
+			return bad("the parameter "+driver.Quote(name)+" is none of tls and sasl", form)
 		}
 	}
 	switch {
@@ -95,7 +97,7 @@ func parseAddress(text string) (a address, err error) {
 	case "scram-sha-512":
 		a.login = scram.Auth{User: user.Username(), Pass: password}.AsSha512Mechanism()
 	default:
-		return bad("the SASL mechanism "+quote(mechanism)+" is none of plain, scram-sha-256 and scram-sha-512", "set Options.SASL or Options.Token for others")
+		return bad("the SASL mechanism "+driver.Quote(mechanism)+" is none of plain, scram-sha-256 and scram-sha-512", "set Options.SASL or Options.Token for others")
 	}
 	return a, nil
 }

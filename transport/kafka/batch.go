@@ -7,6 +7,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kbin"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // batchHead is the length of what stands before the records of a batch, in the format of version 2 of Kafka's messages.
@@ -17,7 +19,7 @@ const maxRecord = 5 + 1 + 10 + 5
 
 // A slot is one message whose confirm has not come.
 type slot struct {
-	p    *pending
+	p    *driver.Batch
 	i    int
 	size int
 }
@@ -86,9 +88,9 @@ type partition struct {
 	line   *line
 	most   int // bytes of a batch before compression
 
-	open     *batch       // is being filled
-	ready    fifo[*batch] // full
-	sequence int32        // of the next record: the broker takes only what follows what it has
+	open     *batch               // is being filled
+	ready    driver.Queue[*batch] // full
+	sequence int32                // of the next record: the broker takes only what follows what it has
 	inFlight int
 	// proven: the broker has taken something of this sender here. Until then one batch at a time goes out: a broker that knows nothing
 	// of a producer takes any sequence number, so the second batch after a first that it refused.
@@ -97,15 +99,15 @@ type partition struct {
 }
 
 // waits reports whether there is something to send.
-func (p *partition) waits() bool { return p.open != nil || p.ready.len() > 0 }
+func (p *partition) waits() bool { return p.open != nil || p.ready.Len() > 0 }
 
 // may reports whether the next batch may go out.
 func (p *partition) may() bool { return p.inFlight == 0 || p.proven }
 
 // next takes the next batch out.
 func (p *partition) next() (b *batch, sequence int32) {
-	if p.ready.len() > 0 {
-		b = p.ready.pop()
+	if p.ready.Len() > 0 {
+		b = p.ready.Pop()
 	} else {
 		b, p.open = p.open, nil
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // CheckTopology says of every topic what the brokers have, and makes nothing: bus.There, bus.Missing, or bus.Differs with
@@ -26,7 +27,7 @@ func (t *Transport) CheckTopology(ctx context.Context, topology *Topology) ([]bu
 			return err
 		})
 		if err != nil {
-			return nil, fmt.Errorf("kafka: check the topology: topic %s: %w", quote(topic.Name), err)
+			return nil, fmt.Errorf("kafka: check the topology: topic %s: %w", driver.Quote(topic.Name), err)
 		}
 	}
 	return parts, nil
@@ -56,7 +57,7 @@ func compare(ctx context.Context, c *kgo.Client, topic Topic) (bus.Part, error) 
 	}
 	for _, k := range slices.Sorted(maps.Keys(topic.Config)) {
 		if want := topic.Config[k]; err == nil && have[k] != want {
-			differs = append(differs, fmt.Sprintf("its %s is %s, declared is %s", k, quote(have[k]), quote(want)))
+			differs = append(differs, fmt.Sprintf("its %s is %s, declared is %s", k, driver.Quote(have[k]), driver.Quote(want)))
 		}
 	}
 	if len(differs) > 0 {

@@ -153,7 +153,7 @@ func (ses *session) send(ctx context.Context, cs []commit) error {
 				}
 			}
 		}
-		s.ring()
+		s.bell.Ring()
 	})
 	return failed
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // Declare makes topics, and those of their dead letters (bus.DeadSuffix, one partition, kept for ever), where they are not
@@ -20,7 +21,7 @@ func (t *Transport) Declare(ctx context.Context, topics ...string) error {
 	var errs []error
 	for _, topic := range topics {
 		if err := t.declare(ctx, topic); err != nil {
-			errs = append(errs, fmt.Errorf("kafka: declare %s: %w", quote(topic), err))
+			errs = append(errs, fmt.Errorf("kafka: declare %s: %w", driver.Quote(topic), err))
 		}
 	}
 	return errors.Join(errs...)
@@ -32,7 +33,7 @@ func (t *Transport) DeclareTopology(ctx context.Context, topology *Topology) err
 	var errs []error
 	for _, topic := range topology.Topics() {
 		if err := t.make(ctx, topic); err != nil {
-			errs = append(errs, fmt.Errorf("kafka: declare the topology: topic %s: %w", quote(topic.Name), err))
+			errs = append(errs, fmt.Errorf("kafka: declare the topology: topic %s: %w", driver.Quote(topic.Name), err))
 		}
 	}
 	return errors.Join(errs...)
@@ -92,7 +93,7 @@ func (t *Transport) make(ctx context.Context, topic Topic) error {
 		return err
 	}
 	if t.o.Require {
-		return fmt.Errorf("%w: there is no topic %s, and Options.Require forbids to create one; create it (sixfold bus declare, or kafka-topics.sh --create)", bus.ErrRefused, quote(topic.Name))
+		return fmt.Errorf("%w: there is no topic %s, and Options.Require forbids to create one; create it (sixfold bus declare, or kafka-topics.sh --create)", bus.ErrRefused, driver.Quote(topic.Name))
 	}
 	if topic.Partitions == 0 {
 		topic.Partitions = t.o.Partitions
@@ -104,7 +105,7 @@ func (t *Transport) make(ctx context.Context, topic Topic) error {
 		name := topic.Name
 		t.o.Topic(&topic)
 		if topic.Name != name {
-			return fmt.Errorf("%w: Options.Topic changed the name to %s; leave it", bus.ErrRefused, quote(topic.Name))
+			return fmt.Errorf("%w: Options.Topic changed the name to %s; leave it", bus.ErrRefused, driver.Quote(topic.Name))
 		}
 	}
 	config := make(map[string]*string, len(topic.Config))

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"fmt"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/kbin"
@@ -51,11 +52,24 @@ func (e *encoder) encode(o *bus.Outgoing) (rest []byte, err error) {
 
 // decode reads a record: binary or structured mode. The key of the record is the message's where no attribute says one.
 func decode(binding *cloudevents.Binding, r *kgo.Record, env *sixfold.Envelope) error {
+	var all strings.Builder // the values become one piece of memory
+	size := 0
+	for _, h := range r.Headers {
+		size += len(h.Value)
+	}
+	all.Grow(size)
+	for _, h := range r.Headers {
+		all.Write(h.Value)
+	}
+	values := all.String()
 	err := binding.Read(env, func(yield func(string, string) bool) {
+		at := 0
 		for _, h := range r.Headers {
-			if !yield(h.Key, string(h.Value)) {
+			to := at + len(h.Value)
+			if !yield(h.Key, values[at:to]) {
 				return
 			}
+			at = to
 		}
 	}, r.Value)
 	if env.Key == "" && len(r.Key) > 0 && len(r.Key) <= sixfold.MaxName && utf8.Valid(r.Key) {

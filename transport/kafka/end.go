@@ -31,7 +31,7 @@ func (s *sender) settle(b *batch, i int, err error) {
 	if sl.p == nil {
 		return
 	}
-	sl.p.settle(sl.i, err)
+	sl.p.Settle(sl.i, err)
 	s.inFlight--
 	s.bytes -= sl.size
 	sl.p = nil

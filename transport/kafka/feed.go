@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // A feed is what a source has of one partition. It is guarded by its source's mu.
@@ -19,15 +20,15 @@ type feed struct {
 	dead      bool // the partition is no longer ours
 	draining  bool // it will soon not be: nothing more is handed out
 
-	tail   int64         // offset behind the last arrival; -1: not known yet
-	told   bool          // the brokers have said what is committed
-	begun  bool          // something has arrived
-	before mark          // of an earlier owner; handed is bounded by what the partition had when it began
-	buf    fifo[*held]   // arrived
-	window fifo[*record] // handed out, in the order of the partition
-	back   []*held       // released, in the order of the partition
-	held   int           // handed out and not settled
-	handed int64         // offset behind the last that was handed out; 0: nothing was
+	tail   int64                 // offset behind the last arrival; -1: not known yet
+	told   bool                  // the brokers have said what is committed
+	begun  bool                  // something has arrived
+	before mark                  // of an earlier owner; handed is bounded by what the partition had when it began
+	buf    driver.Queue[*held]   // arrived
+	window driver.Queue[*record] // handed out, in the order of the partition
+	back   []*held               // released, in the order of the partition
+	held   int                   // handed out and not settled
+	handed int64                 // offset behind the last that was handed out; 0: nothing was
 
 	reserved  int64 // what is committed lets everything below be handed out
 	committed int64 // offset that is committed; -1: not known
@@ -86,26 +87,26 @@ func (f *feed) add(h *held, offset, high int64) {
 	}
 	h.f, h.r = f, &record{offset: offset, settled: len(f.before.done) > 0 && f.before.done[0].first <= offset}
 	h.delivery.Topic, h.delivery.Redelivered = f.topic, offset < f.before.handed
-	f.buf.push(h)
+	f.buf.Push(h)
 	f.s.buffered++
 }
 
 // hand takes up to n messages, released ones first. It stops where the next owner would not know that it was handed out.
 func (f *feed) hand(n int, ds []*bus.Delivery) []*bus.Delivery {
-	for n > 0 && !f.draining && (len(f.back) > 0 || f.buf.len() > 0) {
+	for n > 0 && !f.draining && (len(f.back) > 0 || f.buf.Len() > 0) {
 		var h *held
 		if len(f.back) > 0 {
 			h = f.back[0]
 			f.back = slices.Delete(f.back, 0, 1)
 		} else {
-			if h = *f.buf.at(0); h.r.offset >= f.reserved {
+			if h = *f.buf.At(0); h.r.offset >= f.reserved {
 				f.s.reserve()
 				return ds
 			}
-			f.buf.pop()
+			f.buf.Pop()
 			f.s.buffered--
-			if !h.r.settled || f.window.len() > 0 {
-				f.window.push(h.r)
+			if !h.r.settled || f.window.Len() > 0 {
+				f.window.Push(h.r)
 			}
 			f.handed = h.r.offset + 1
 			if h.r.settled { // an earlier owner has done it
@@ -138,8 +139,8 @@ func (f *feed) drop(h *held) {
 // settled notes that a delivery is done.
 func (f *feed) settled(h *held) {
 	h.r.settled = true
-	for f.window.len() > 0 && (*f.window.at(0)).settled {
-		f.window.pop()
+	for f.window.Len() > 0 && (*f.window.At(0)).settled {
+		f.window.Pop()
 	}
 }
 
@@ -155,10 +156,10 @@ func (f *feed) putBack(h *held) {
 // floor is the offset of the first message that is not settled; -1: nothing is known yet.
 func (f *feed) floor() int64 {
 	switch {
-	case f.window.len() > 0:
-		return (*f.window.at(0)).offset
-	case f.buf.len() > 0:
-		return (*f.buf.at(0)).r.offset
+	case f.window.Len() > 0:
+		return (*f.window.At(0)).offset
+	case f.buf.Len() > 0:
+		return (*f.buf.At(0)).r.offset
 	}
 	return f.tail
 }
@@ -176,11 +177,11 @@ func (f *feed) doneAbove() []span {
 		}
 		before = r.settled
 	}
-	for i := range f.window.len() {
-		add(*f.window.at(i))
+	for i := range f.window.Len() {
+		add(*f.window.At(i))
 	}
-	for i := range f.buf.len() {
-		add((*f.buf.at(i)).r)
+	for i := range f.buf.Len() {
+		add((*f.buf.At(i)).r)
 	}
 	for _, s := range f.before.done {
 		if s.first = max(s.first, f.tail); s.first <= s.last {
@@ -193,7 +194,7 @@ func (f *feed) doneAbove() []span {
 // suspects is the offset behind the last that may have been in somebody's hands and is not settled, or the floor.
 func (f *feed) suspects(floor int64) int64 {
 	most := max(floor, f.before.handed)
-	if f.window.len() > 0 || len(f.back) > 0 {
+	if f.window.Len() > 0 || len(f.back) > 0 {
 		most = max(most, f.handed)
 	}
 	return most
@@ -201,8 +202,8 @@ func (f *feed) suspects(floor int64) int64 {
 
 // forget loses everything that has not been handed out.
 func (f *feed) forget() {
-	f.s.buffered -= f.buf.len()
-	f.buf, f.back = fifo[*held]{}, nil
+	f.s.buffered -= f.buf.Len()
+	f.buf, f.back = driver.Queue[*held]{}, nil
 }
 
 // end loses the partition.

@@ -158,6 +158,6 @@ func (ses *session) drop(feeds []*feed) {
 		f.end()
 	}
 	s.feeds = slices.DeleteFunc(s.feeds, func(f *feed) bool { return f.dead })
-	s.ring()
+	s.bell.Ring()
 	signal(ses.hungry)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // Transport is Kafka as a broker. It is safe for concurrent use.
@@ -63,7 +64,7 @@ func New(address string, opts *Options) (*Transport, error) {
 				continue
 			}
 			if bare := login.Name() == "PLAIN" || login.Name() == "OAUTHBEARER"; bare && !o.AllowPlaintext {
-				return nil, fmt.Errorf("kafka: broker address: %w: %s would send its secret unencrypted to %s; add tls=true, or set Options.AllowPlaintext", sixfold.ErrInvalid, login.Name(), quote(seed))
+				return nil, fmt.Errorf("kafka: broker address: %w: %s would send its secret unencrypted to %s; add tls=true, or set Options.AllowPlaintext", sixfold.ErrInvalid, login.Name(), driver.Quote(seed))
 			}
 			o.Logger.Warn("kafka: credentials and messages go unencrypted to another host; use TLS", "host", seed)
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 const (
@@ -30,8 +31,8 @@ type line struct {
 	wrote chan struct{} // at most one token: the request has been written
 
 	// Guarded by the sender's mu:
-	queue    fifo[*partition] // with something to send
-	requests int              // under way
+	queue    driver.Queue[*partition] // with something to send
+	requests int                      // under way
 }
 
 // sent is a batch in a request.
@@ -67,17 +68,17 @@ func (l *line) take() (batches []sent) {
 		return nil
 	}
 	size := 0
-	for n := l.queue.len(); n > 0 && size < mostRequest; n-- {
-		p := l.queue.pop()
+	for n := l.queue.Len(); n > 0 && size < mostRequest; n-- {
+		p := l.queue.Pop()
 		if !p.may() {
-			l.queue.push(p)
+			l.queue.Push(p)
 			continue
 		}
 		b, sequence := p.next()
 		size += len(b.buf)
 		batches = append(batches, sent{b, sequence})
 		if p.queued = p.waits(); p.queued {
-			l.queue.push(p)
+			l.queue.Push(p)
 		}
 	}
 	if len(batches) > 0 {
@@ -152,7 +153,7 @@ func (l *line) answered(batches []sent, resp kmsg.Response, err error) {
 		switch {
 		case s.cause != nil: // too late: all of it was answered
 		case a == nil:
-			cause = errors.Join(cause, fmt.Errorf("%w: a broker did not say what became of partition %d of %s", bus.ErrUnavailable, p.number, quote(p.topic)))
+			cause = errors.Join(cause, fmt.Errorf("%w: a broker did not say what became of partition %d of %s", bus.ErrUnavailable, p.number, driver.Quote(p.topic)))
 		case a.ErrorCode == 0:
 			p.proven = true
 			s.confirmed(out.b)
@@ -177,7 +178,7 @@ func (s *sender) refused(b *batch, a *kmsg.ProduceResponseTopicPartition) error 
 		code = fmt.Errorf("%w (%.200s)", code, *a.ErrorMessage)
 	}
 	kind := classify(code)
-	why := fmt.Errorf("kafka: send to %s: %w", quote(b.part.topic), kind)
+	why := fmt.Errorf("kafka: send to %s: %w", driver.Quote(b.part.topic), kind)
 	switch {
 	case errors.Is(kind, bus.ErrUnroutable), // a leader may not know a new topic yet; whoever looks it up will see
 		errors.Is(kind, bus.ErrTooLarge) && len(b.slots) > 1: // the limit was lowered since it was looked up
@@ -193,7 +194,7 @@ func (s *sender) refused(b *batch, a *kmsg.ProduceResponseTopicPartition) error 
 			s.settle(b, i, why)
 		}
 	}
-	return fmt.Errorf("partition %d of %s: %w", b.part.number, quote(b.part.topic), code)
+	return fmt.Errorf("partition %d of %s: %w", b.part.number, driver.Quote(b.part.topic), code)
 }
 
 // wire sees the client's requests: when one has been written, the next may follow.

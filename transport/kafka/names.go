@@ -5,6 +5,7 @@ import (
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // maxTopic is the longest name of a topic in bytes.
@@ -21,16 +22,16 @@ func checkTopic(topic string) error {
 	}
 	switch {
 	case topic == "." || topic == "..":
-		return fmt.Errorf("topic %s: %w: Kafka does not allow it; use letters, digits, dots, dashes and underscores", quote(topic), sixfold.ErrInvalid)
+		return fmt.Errorf("topic %s: %w: Kafka does not allow it; use letters, digits, dots, dashes and underscores", driver.Quote(topic), sixfold.ErrInvalid)
 	case len(topic) > most:
-		return fmt.Errorf("topic %s: %w: it has %d bytes, the limit is %d; shorten it", quote(topic), sixfold.ErrInvalid, len(topic), most)
+		return fmt.Errorf("topic %s: %w: it has %d bytes, the limit is %d; shorten it", driver.Quote(topic), sixfold.ErrInvalid, len(topic), most)
 	}
 	for i := 0; i < len(topic); i++ {
 		c := topic[i]
 		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '-' || c == '_' {
 			continue
 		}
-		return fmt.Errorf("topic %s: %w: Kafka does not allow its byte %d; use letters, digits, dots, dashes and underscores", quote(topic), sixfold.ErrInvalid, i+1)
+		return fmt.Errorf("topic %s: %w: Kafka does not allow its byte %d; use letters, digits, dots, dashes and underscores", driver.Quote(topic), sixfold.ErrInvalid, i+1)
 	}
 	return nil
 }
@@ -38,12 +39,4 @@ func checkTopic(topic string) error {
 func isDead(topic string) bool {
 	n := len(topic) - len(bus.DeadSuffix)
 	return n > 0 && topic[n:] == bus.DeadSuffix
-}
-
-// quote shows at most 64 characters of a text.
-func quote(s string) string {
-	if r := []rune(s); len(r) > 64 {
-		s = string(r[:64]) + "…"
-	}
-	return fmt.Sprintf("%q", s)
 }

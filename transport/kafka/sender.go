@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 	"github.com/sixfold-go/sixfold/cloudevents"
 )
 
@@ -25,9 +26,6 @@ const (
 	mostBatch = 512 << 10
 	// stickFor is how much goes to one partition before what has no key goes to another.
 	stickFor = 64 << 10
-	// believeFound and believeMissing are how long an answer about a topic is believed.
-	believeFound   = 30 * time.Second
-	believeMissing = 200 * time.Millisecond
 )
 
 // A sender is one pipe: a client of its own with a producer id of its own, and what is in flight. Batches carry
@@ -158,22 +156,19 @@ func (s *sender) begin(ctx context.Context) error {
 // Send implements bus.Sender. It blocks while 16,384 messages or 32 MB have no confirm; when ctx ends meanwhile, what was
 // not handed over fails with bus.ErrUnavailable.
 func (s *sender) Send(ctx context.Context, batch []bus.Outgoing) bus.Pending {
-	p := &pending{s: s, errs: make([]error, len(batch)), open: len(batch) + 1, done: make(chan struct{})}
-	for i := range p.errs {
-		p.errs[i] = errOpen
-	}
+	p := driver.NewBatch("kafka", &s.mu, len(batch))
 	now := time.Now()
 	for i := range batch {
 		if err := s.hand(ctx, p, i, &batch[i], now); err != nil {
 			s.mu.Lock()
-			p.settle(i, fmt.Errorf("kafka: send to %s: %w", quote(batch[i].Topic), err))
+			p.Settle(i, fmt.Errorf("kafka: send to %s: %w", driver.Quote(batch[i].Topic), err))
 			s.mu.Unlock()
 		}
 	}
 	s.flush()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p.settle(-1, nil)
+	p.Handed()
 	return p
 }
 
@@ -182,14 +177,14 @@ func (s *sender) flush() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, l := range s.lines {
-		if l.queue.len() > 0 {
+		if l.queue.Len() > 0 {
 			signal(l.poke)
 		}
 	}
 }
 
 // hand gives one envelope to its partition, or says why not. What it has handed over gets its answer elsewhere.
-func (s *sender) hand(ctx context.Context, p *pending, i int, o *bus.Outgoing, now time.Time) error {
+func (s *sender) hand(ctx context.Context, p *driver.Batch, i int, o *bus.Outgoing, now time.Time) error {
 	key := ""
 	if o.Envelope != nil {
 		key = o.Key
@@ -272,7 +267,7 @@ func (s *sender) enter(ctx context.Context, part *partition, rest []byte, sl slo
 	s.inFlight++
 	s.bytes += sl.size
 	if b := part.open; b != nil && len(b.buf)+len(rest)+maxRecord > part.most {
-		part.ready.push(b)
+		part.ready.Push(b)
 		part.open = nil
 	}
 	if part.open == nil {
@@ -282,7 +277,7 @@ func (s *sender) enter(ctx context.Context, part *partition, rest []byte, sl slo
 	part.open.add(rest, now, sl)
 	if !part.queued {
 		part.queued = true
-		part.line.queue.push(part)
+		part.line.queue.Push(part)
 	}
 	return nil
 }

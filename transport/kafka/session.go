@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // closeLimit bounds the end of a session in order.
@@ -100,7 +101,7 @@ func (s *source) run(ctx context.Context, ses *session) {
 		if err != nil {
 			s.mu.Lock()
 			s.failed = err
-			s.ring()
+			s.bell.Ring()
 			s.mu.Unlock()
 			select {
 			case <-s.stop:
@@ -270,7 +271,7 @@ func (ses *session) endPoll(fetches kgo.Fetches) error {
 	all := make(map[part]*arrivals)
 	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
 		if p.Err != nil && !errors.Is(p.Err, context.Canceled) && !errors.Is(p.Err, kgo.ErrClientClosed) {
-			errs = append(errs, fmt.Errorf("partition %d of %s: %w", p.Partition, quote(p.Topic), classify(p.Err)))
+			errs = append(errs, fmt.Errorf("partition %d of %s: %w", p.Partition, driver.Quote(p.Topic), classify(p.Err)))
 		}
 		if len(p.Records) == 0 {
 			return
@@ -293,7 +294,7 @@ func (ses *session) endPoll(fetches kgo.Fetches) error {
 				f.add(&a.hs[i], r.Offset, a.high)
 			}
 		}
-		s.ring()
+		s.bell.Ring()
 	}
 	ses.polling = false
 	ses.interrupt()

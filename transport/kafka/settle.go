@@ -43,6 +43,6 @@ func (s *source) Settle(_ context.Context, settlements []bus.Settlement) []error
 			signal(s.ses.drained)
 		}
 	}
-	s.ring() // there is room below MaxInFlight
+	s.bell.Ring() // there is room below MaxInFlight
 	return errs
 }

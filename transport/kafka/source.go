@@ -2,12 +2,12 @@ package kafka
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 	"github.com/sixfold-go/sixfold/cloudevents"
 )
 
@@ -28,7 +28,6 @@ type source struct {
 	max     int // deliveries handed out and not settled
 	binding *cloudevents.Binding
 
-	bell   chan struct{} // rings when a blocked Receive should look again
 	gone   chan struct{} // closed by Close
 	stop   chan context.Context
 	done   chan struct{} // closed when the goroutine has ended
@@ -37,10 +36,10 @@ type source struct {
 	mu       sync.Mutex // guards what follows, and every feed
 	ses      *session   // nil while there is none
 	feeds    []*feed
-	held     int // handed out and not settled
-	buffered int // arrived and not handed out
-	turn     int // feed that has its turn
-	blocked  bool
+	held     int          // handed out and not settled
+	buffered int          // arrived and not handed out
+	turns    driver.Turns // of feeds
+	bell     driver.Bell  // rings when a blocked Receive should look again
 	closed   bool
 	failed   error // why nothing will come any more
 }
@@ -62,13 +61,13 @@ func (t *Transport) subscribe(ctx context.Context, sub bus.Subscription) (*sourc
 	if err := t.usable(ctx); err != nil {
 		return nil, err
 	}
-	if err := checkSubscription(sub); err != nil {
+	if err := driver.CheckSubscription(sub, checkTopic); err != nil {
 		return nil, err
 	}
 	if err := t.declareOptions(ctx); err != nil {
 		return nil, err
 	}
-	s := &source{t: t, sub: sub, max: sub.MaxInFlight, binding: cloudevents.Kafka(), bell: make(chan struct{}, 1), gone: make(chan struct{}),
+	s := &source{t: t, sub: sub, max: sub.MaxInFlight, binding: cloudevents.Kafka(), bell: driver.NewBell(), gone: make(chan struct{}),
 		stop: make(chan context.Context, 1), done: make(chan struct{})}
 	if s.max == 0 {
 		s.max = 1000
@@ -78,7 +77,7 @@ func (t *Transport) subscribe(ctx context.Context, sub bus.Subscription) (*sourc
 	}
 	for _, topic := range sub.Topics {
 		if err := t.declare(ctx, topic); err != nil {
-			return nil, fmt.Errorf("topic %s: %w", quote(topic), err)
+			return nil, fmt.Errorf("topic %s: %w", driver.Quote(topic), err)
 		}
 	}
 	ses, err := s.connect(ctx)
@@ -102,31 +101,6 @@ func (t *Transport) subscribe(ctx context.Context, sub bus.Subscription) (*sourc
 	return s, nil
 }
 
-// checkSubscription says everything that is wrong with one.
-func checkSubscription(sub bus.Subscription) error {
-	var errs []error
-	if len(sub.Topics) == 0 {
-		errs = append(errs, errors.New("there is no topic; name at least one"))
-	}
-	seen := make(map[string]bool, len(sub.Topics))
-	for _, topic := range sub.Topics {
-		if err := checkTopic(topic); err != nil {
-			errs = append(errs, err)
-		}
-		if seen[topic] {
-			errs = append(errs, fmt.Errorf("topic %s is there twice; name it once", quote(topic)))
-		}
-		seen[topic] = true
-	}
-	if sub.MaxInFlight < 0 {
-		errs = append(errs, fmt.Errorf("MaxInFlight is negative (%d); leave it 0 for 1,000", sub.MaxInFlight))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("%w: %w", bus.ErrRefused, err)
-	}
-	return nil
-}
-
 // reserveOf is how far ahead of what was handed out a commit says that more may be: what comes again after a death, and was
 // in nobody's hands, is counted as suspect up to that.
 func (s *source) reserveOf() int64 { return int64(min(max(s.max, 64), 4096)) }
@@ -136,15 +110,6 @@ func (s *source) reserve() {
 	if s.ses != nil && s.kind != copied {
 		signal(s.ses.urgent)
 	}
-}
-
-// ring wakes a blocked Receive. mu is held.
-func (s *source) ring() {
-	if !s.blocked {
-		return
-	}
-	s.blocked = false
-	signal(s.bell)
 }
 
 var errSourceClosed = fmt.Errorf("%w: the source was closed; subscribe again", bus.ErrClosed)
@@ -164,7 +129,7 @@ func (s *source) Receive(ctx context.Context, max int) ([]*bus.Delivery, error) 
 			return ds, err
 		}
 		select {
-		case <-s.bell:
+		case <-s.bell.C():
 		case <-s.gone:
 		case <-ctx.Done():
 		}
@@ -182,7 +147,7 @@ func (s *source) poll(most int) ([]*bus.Delivery, error) {
 		return nil, fmt.Errorf("kafka: receive: %w", s.failed)
 	}
 	ds := s.take(min(most, s.max-s.held))
-	s.blocked = len(ds) == 0
+	s.bell.Wait(len(ds) == 0)
 	if s.ses != nil && s.buffered <= s.ses.target()/2 {
 		signal(s.ses.hungry)
 	}
@@ -195,21 +160,11 @@ func (s *source) take(n int) []*bus.Delivery {
 		return nil
 	}
 	var ds []*bus.Delivery
-	for came := true; came && len(ds) < n; {
-		came = false
-		for i := 0; i < len(s.feeds) && len(ds) < n; i++ {
-			before := len(ds)
-			most := n - before
-			if len(s.feeds) > 1 {
-				most = min(most, quantum)
-			}
-			ds = s.feeds[(s.turn+i)%len(s.feeds)].hand(most, ds)
-			came = came || len(ds) > before
-		}
-	}
-	if len(s.feeds) > 0 {
-		s.turn = (s.turn + 1) % len(s.feeds)
-	}
+	s.turns.Take(len(s.feeds), n, quantum, func(feed, most int) int {
+		before := len(ds)
+		ds = s.feeds[feed].hand(most, ds)
+		return len(ds) - before
+	})
 	return ds
 }
 

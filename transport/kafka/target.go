@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // target answers where messages of a topic go. It asks the brokers at most every 30 seconds, and again soon where the
@@ -28,7 +29,7 @@ func (s *sender) target(ctx context.Context, topic string, now time.Time) (*targ
 	switch {
 	case errors.Is(err, bus.ErrUnroutable):
 		if to == nil || to.place == nil {
-			s.remember(topic, &target{err: err, until: now.Add(believeMissing)})
+			s.remember(topic, &target{err: err, until: now.Add(driver.BelieveMissing)})
 		}
 		return nil, err
 	case err != nil:
@@ -50,7 +51,7 @@ func (s *sender) target(ctx context.Context, topic string, now time.Time) (*targ
 	if to.place == nil || !to.same(found) {
 		to.parts = s.partitions(topic, to.parts, found)
 	}
-	to.place, to.err, to.until = found, nil, now.Add(believeFound)
+	to.place, to.err, to.until = found, nil, now.Add(driver.BelieveFound)
 	s.mu.Lock()
 	delete(s.stale, topic)
 	for _, p := range to.parts {

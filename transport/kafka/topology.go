@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/sixfold-go/sixfold"
+
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // A Topic is a topic as it is to be.
@@ -33,7 +35,7 @@ func NewTopology(topics ...Topic) (*Topology, error) {
 			errs = append(errs, fmt.Errorf("kafka: topology: %w", err))
 		}
 		if seen[t.Name] {
-			errs = append(errs, fmt.Errorf("kafka: topology: topic %s: %w: it is there twice; name it once", quote(t.Name), sixfold.ErrInvalid))
+			errs = append(errs, fmt.Errorf("kafka: topology: topic %s: %w: it is there twice; name it once", driver.Quote(t.Name), sixfold.ErrInvalid))
 		}
 		seen[t.Name] = true
 	}
@@ -58,7 +60,7 @@ func (t *Topology) Topics() []Topic {
 func (t Topic) check() error {
 	var errs []error
 	bad := func(what string) {
-		errs = append(errs, fmt.Errorf("topic %s: %w: %s", quote(t.Name), sixfold.ErrInvalid, what))
+		errs = append(errs, fmt.Errorf("topic %s: %w: %s", driver.Quote(t.Name), sixfold.ErrInvalid, what))
 	}
 	if err := checkTopic(t.Name); err != nil {
 		errs = append(errs, err)

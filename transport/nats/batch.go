@@ -46,7 +46,7 @@ func (b *batch) expire() {
 		return
 	}
 	b.end()
-	b.s.ring()
+	b.s.bell.Ring()
 }
 
 // end loses what is not settled.

@@ -15,6 +15,7 @@ import (
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
 	"github.com/sixfold-go/sixfold/cloudevents"
+	"github.com/sixfold-go/sixfold/internal/signed"
 )
 
 // An encoder makes messages of envelopes. It reuses what it makes, so a message is good until the next one.
@@ -103,7 +104,7 @@ func (e *encoder) lane(r *route, key string) int {
 
 // dedupID names a message within its stream: ids are unique for a source only, and a stream may have several topics.
 // Dead letters have none: two groups that give one message up both mean it. A message that was redriven to its topic bears
-// its old id and would be dropped inside the window, so its redrive epoch is part of the name.
+// its old id and would be dropped inside the window, so its redrive epoch is part of the name; so is a mark of its signature.
 func (e *encoder) dedupID(r *route, o *bus.Outgoing) string {
 	if strings.HasSuffix(o.Topic, bus.DeadSuffix) {
 		return ""
@@ -120,6 +121,9 @@ func (e *encoder) dedupID(r *route, o *bus.Outgoing) string {
 	if !plain(o.Envelope) {
 		sum := sha256.Sum256([]byte(o.ID))
 		id = hex.EncodeToString(sum[:])
+	}
+	if mark := signed.Mark(o.Headers); mark != "" { // or a forged one that came first would have it dropped
+		id = mark + "/" + id
 	}
 	if o.Epoch > 0 { // no other id of this origin begins so
 		return strings.TrimSuffix(e.origin.text, "/") + "#" + strconv.Itoa(o.Epoch) + "/" + id

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // kind of a subscription.
@@ -28,7 +29,7 @@ type feed struct {
 	lane     int
 
 	asked int // messages that the server may still send
-	buf   fifo[*held]
+	buf   driver.Queue[*held]
 	back  []*held // released, by seq
 	held  int     // handed out and not settled
 	dead  bool    // the consumer is no longer ours
@@ -40,13 +41,13 @@ type feed struct {
 	last uint64
 
 	// Of a lane:
-	open     fifo[*held] // handed out, by seq, with all that is settled above the floor
-	consumed uint64      // last sequence of the consumer
-	mark     uint64      // up to here it may have been delivered before
-	handed   uint64      // up to here it was handed out by us
-	floor    uint64      // settled up to here
-	ackFloor string      // subject that acknowledges the floor
-	moved    bool        // the server does not know the floor yet
+	open     driver.Queue[*held] // handed out, by seq, with all that is settled above the floor
+	consumed uint64              // last sequence of the consumer
+	mark     uint64              // up to here it may have been delivered before
+	handed   uint64              // up to here it was handed out by us
+	floor    uint64              // settled up to here
+	ackFloor string              // subject that acknowledges the floor
+	moved    bool                // the server does not know the floor yet
 	done     map[uint64]struct{}
 	draining bool
 	rev      uint64 // of the lease
@@ -86,7 +87,7 @@ func (f *feed) want() int {
 	if f.dead || f.draining || f.again || f.s.waiting > mostWaiting {
 		return 0
 	}
-	target, have := f.prefetch(), f.asked+f.buf.len()
+	target, have := f.prefetch(), f.asked+f.buf.Len()
 	if f.s.kind == shared { // what waits here can go to nobody else, so no more than the next to be handed out
 		room := 2*f.s.max - f.s.held - f.s.buffered
 		if room <= 0 {
@@ -119,7 +120,7 @@ func (f *feed) add(h *held, a ackSubject) bool {
 		h.delivery.Redelivered = h.seq <= f.mark
 		_, h.settled = f.done[h.seq]
 	}
-	f.buf.push(h)
+	f.buf.Push(h)
 	f.s.buffered++
 	f.s.waiting += h.size
 	return true
@@ -130,20 +131,20 @@ func (f *feed) hand(n int, now time.Time, ds []*bus.Delivery) []*bus.Delivery {
 	if f.dead || f.draining {
 		return ds
 	}
-	for n > 0 && (len(f.back) > 0 || f.buf.len() > 0) {
+	for n > 0 && (len(f.back) > 0 || f.buf.Len() > 0) {
 		var h *held
 		if len(f.back) > 0 {
 			h = f.back[0]
 			f.back = slices.Delete(f.back, 0, 1)
 		} else {
-			h = f.buf.pop()
+			h = f.buf.Pop()
 			f.s.buffered--
 			f.s.waiting -= h.size
 			if f.s.kind == shared && !now.Before(h.until) { // by the time it is handled the server gives it to another
 				continue
 			}
 			if f.s.kind == laned {
-				f.open.push(h)
+				f.open.Push(h)
 				if h.settled { // by the lane's last owner
 					f.raise()
 					continue
@@ -182,7 +183,7 @@ func (f *feed) putBack(h *held) {
 	n.delivery.Owned, n.delivery.Token, n.delivery.Claimed = nil, nil, false
 	if f.s.kind == laned {
 		i, _ := f.find(h.seq)
-		*f.open.at(i) = n
+		*f.open.At(i) = n
 	}
 	i, _ := slices.BinarySearchFunc(f.back, n, func(a, b *held) int { return cmp.Compare(a.seq, b.seq) })
 	f.back = slices.Insert(f.back, i, n)
@@ -190,13 +191,13 @@ func (f *feed) putBack(h *held) {
 
 // find answers where in open a message is.
 func (f *feed) find(seq uint64) (int, bool) {
-	return slices.BinarySearchFunc(f.open.list[f.open.head:], seq, func(h *held, seq uint64) int { return cmp.Compare(h.seq, seq) })
+	return slices.BinarySearchFunc(f.open.All(), seq, func(h *held, seq uint64) int { return cmp.Compare(h.seq, seq) })
 }
 
 // raise moves the floor of a lane over all that is settled.
 func (f *feed) raise() {
-	for f.open.len() > 0 && (*f.open.at(0)).settled {
-		h := f.open.pop()
+	for f.open.Len() > 0 && (*f.open.At(0)).settled {
+		h := f.open.Pop()
 		f.floor, f.ackFloor, f.moved = h.seq, h.ack, true
 	}
 }
@@ -208,12 +209,12 @@ func (f *feed) end() {
 	}
 	f.dead = true
 	f.s.held -= f.held
-	f.s.buffered -= f.buf.len()
-	for i := range f.buf.len() {
-		f.s.waiting -= (*f.buf.at(i)).size
+	f.s.buffered -= f.buf.Len()
+	for i := range f.buf.Len() {
+		f.s.waiting -= (*f.buf.At(i)).size
 	}
 	f.held, f.back, f.done = 0, nil, nil
-	f.buf, f.open = fifo[*held]{}, fifo[*held]{} // the session remembers the feed
+	f.buf, f.open = driver.Queue[*held]{}, driver.Queue[*held]{} // the session remembers the feed
 	if f.lose != nil {
 		f.lose()
 	}

@@ -144,8 +144,8 @@ func (f *feed) close() lease {
 			l.Done = append(l.Done, seq)
 		}
 	}
-	for i := range f.open.len() {
-		if h := *f.open.at(i); h.settled {
+	for i := range f.open.Len() {
+		if h := *f.open.At(i); h.settled {
 			if _, known := f.done[h.seq]; !known {
 				l.Done = append(l.Done, h.seq)
 			}

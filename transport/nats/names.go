@@ -6,15 +6,9 @@ import (
 	"strings"
 
 	"github.com/sixfold-go/sixfold"
-)
 
-// quote shows at most 64 characters of a text.
-func quote(s string) string {
-	if r := []rune(s); len(r) > 64 {
-		s = string(r[:64]) + "…"
-	}
-	return fmt.Sprintf("%q", s)
-}
+	"github.com/sixfold-go/sixfold/bus/driver"
+)
 
 // checkTopic says what is wrong with a topic as the beginning of a subject.
 func checkTopic(topic string) error {
@@ -22,7 +16,7 @@ func checkTopic(topic string) error {
 		return err
 	}
 	if topic[0] == '$' || topic[0] == '.' || topic[len(topic)-1] == '.' || strings.Contains(topic, "..") {
-		return fmt.Errorf("topic %s: %w: it begins with '$', or has an empty part between dots; use one like \"orders.placed\"", quote(topic), sixfold.ErrInvalid)
+		return fmt.Errorf("topic %s: %w: it begins with '$', or has an empty part between dots; use one like \"orders.placed\"", driver.Quote(topic), sixfold.ErrInvalid)
 	}
 	return nil
 }

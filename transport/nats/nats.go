@@ -11,6 +11,7 @@ import (
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // Transport is JetStream as a broker. It is safe for concurrent use.
@@ -20,7 +21,7 @@ type Transport struct {
 	user    *natsgo.Conn // the user's own; nil: none
 	where   string       // the hosts, for messages to people; without credentials
 	dialing chan struct{}
-	routes  routes
+	routes  driver.Known[*route]
 
 	mu       sync.Mutex // guards what follows
 	control  *natsgo.Conn

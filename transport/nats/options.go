@@ -13,6 +13,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sixfold-go/sixfold"
+
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // Options of a Transport. The zero value, and nil, are right for a server with JetStream.
@@ -100,10 +102,10 @@ func (o *Options) defaulted() (Options, error) {
 	if d.Bucket == "" {
 		d.Bucket = "sixfold-leases"
 	} else if token(d.Bucket) != d.Bucket {
-		bad("Bucket", quote(d.Bucket), "use letters, digits, '-' and '_'")
+		bad("Bucket", driver.Quote(d.Bucket), "use letters, digits, '-' and '_'")
 	}
 	if d.Domain != "" && d.APIPrefix != "" {
-		bad("Domain", quote(d.Domain), "give either Domain or APIPrefix")
+		bad("Domain", driver.Quote(d.Domain), "give either Domain or APIPrefix")
 	}
 	for _, topic := range d.Topics {
 		if err := checkTopic(topic); err != nil {
@@ -141,7 +143,7 @@ func servers(urls string) (list, hosts []string, plain string, err error) {
 		case perr != nil:
 			return nil, nil, "", fmt.Errorf("nats: server address: %w: it is no URL; write nats://host:4222, and @ : / # %% in a user or password as %%40 %%3A %%2F %%23 %%25", sixfold.ErrInvalid)
 		case u.Scheme != "nats" && u.Scheme != "tls" && u.Scheme != "ws" && u.Scheme != "wss":
-			return nil, nil, "", fmt.Errorf("nats: server address: %w: the scheme %s is none of nats, tls, ws, wss; write nats://host:4222", sixfold.ErrInvalid, quote(u.Scheme))
+			return nil, nil, "", fmt.Errorf("nats: server address: %w: the scheme %s is none of nats, tls, ws, wss; write nats://host:4222", sixfold.ErrInvalid, driver.Quote(u.Scheme))
 		case u.Hostname() == "":
 			return nil, nil, "", fmt.Errorf("nats: server address: %w: there is no host; write nats://host:4222", sixfold.ErrInvalid)
 		}

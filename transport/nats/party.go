@@ -151,7 +151,7 @@ func (p *party) lose(lane int) {
 	p.mine[lane].end()
 	p.forget(p.mine[lane])
 	p.mine[lane] = nil
-	s.ring()
+	s.bell.Ring()
 }
 
 // forget takes a feed out of what is received from. The source's mu is held.

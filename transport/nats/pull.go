@@ -93,7 +93,7 @@ func (ses *session) arrived(m *natsgo.Msg) {
 	if s.ses == ses && !s.closed {
 		pulls = ses.pullFor(f, nil)
 		if s.held < s.max {
-			s.ring()
+			s.bell.Ring()
 		}
 	}
 	s.mu.Unlock()

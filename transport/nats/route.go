@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -32,90 +30,16 @@ type route struct {
 	retains  bool     // messages stay when they are acknowledged
 }
 
-// How long an answer is believed. A stream that is deleted meanwhile is noticed by its missing confirms, at once.
-const (
-	believeFound   = 30 * time.Second
-	believeMissing = 200 * time.Millisecond
-	mostRoutes     = 10_000
-)
-
-// routes remember where topics are. One look-up per topic is under way at a time.
-type routes struct {
-	mu sync.Mutex
-	by map[string]*known
-}
-
-type known struct {
-	looking chan struct{} // held by who looks
-	mu      sync.Mutex
-	route   *route
-	err     error // unroutable or refused
-	until   time.Time
-}
-
-func (k *known) answer(now time.Time) (*route, error, bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.route, k.err, now.Before(k.until)
-}
-
-func (k *known) learn(r *route, err error) {
-	believe := believeFound
-	if err != nil {
-		believe = believeMissing
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.route, k.err, k.until = r, err, time.Now().Add(believe)
-}
-
-func (rs *routes) of(topic string) *known {
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	k := rs.by[topic]
-	if k == nil {
-		if rs.by == nil || len(rs.by) >= mostRoutes {
-			rs.by = make(map[string]*known)
-		}
-		k = &known{looking: make(chan struct{}, 1)}
-		rs.by[topic] = k
-	}
-	return k
-}
-
-func (rs *routes) forget(topic string) {
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	delete(rs.by, topic)
-}
-
 // route answers where a topic is: bus.ErrUnroutable if nowhere, bus.ErrRefused if it is illegal.
 func (t *Transport) route(ctx context.Context, topic string) (*route, error) {
-	k := t.routes.of(topic)
-	if r, err, ok := k.answer(time.Now()); ok {
-		return r, err
-	}
-	if err := checkTopic(topic); err != nil {
-		return nil, fmt.Errorf("%w: %w", bus.ErrRefused, err)
-	}
-	select {
-	case k.looking <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	defer func() { <-k.looking }()
-	if r, err, ok := k.answer(time.Now()); ok { // another has looked meanwhile
-		return r, err
-	}
-	r, err := t.find(ctx, topic)
-	if err == nil || errors.Is(err, bus.ErrUnroutable) {
-		k.learn(r, err)
-	}
-	return r, err
+	return t.routes.Find(ctx, topic, t.find)
 }
 
 // find looks for the stream with the lanes of a topic, then for one with the plain subject.
 func (t *Transport) find(ctx context.Context, topic string) (*route, error) {
+	if err := checkTopic(topic); err != nil {
+		return nil, fmt.Errorf("%w: %w", bus.ErrRefused, err)
+	}
 	nc, err := t.controlConn(ctx)
 	if err != nil {
 		return nil, err

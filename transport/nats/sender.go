@@ -12,6 +12,7 @@ import (
 	natsgo "github.com/nats-io/nats.go"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // A sender is one pipe: a connection of its own that never reconnects, and what is in flight on it. What can be refused
@@ -29,12 +30,12 @@ type sender struct {
 	reply  []byte
 
 	mu       sync.Mutex // guards what follows, and nc
-	ring     ring
-	room     chan struct{} // at most one token: there is room in the ring
+	window   driver.Window[slot]
+	room     chan struct{} // at most one token: there is room in the window
 	waiting  bool          // Send waits for it
 	cause    error         // why it ended
 	watchdog *time.Timer
-	seen     uint64 // head of the ring when the watchdog looked last
+	seen     uint64 // oldest in the window when the watchdog looked last
 	idle     bool   // nothing was in flight then
 }
 
@@ -114,25 +115,22 @@ func lostBecause(err error) error {
 // Send implements bus.Sender. It blocks while 8,192 messages or 32 MB have no confirm; when ctx ends meanwhile, what was
 // not handed over fails with bus.ErrUnavailable.
 func (s *sender) Send(ctx context.Context, batch []bus.Outgoing) bus.Pending {
-	p := &pending{s: s, errs: make([]error, len(batch)), open: len(batch) + 1, done: make(chan struct{})}
-	for i := range p.errs {
-		p.errs[i] = errOpen
-	}
+	p := driver.NewBatch("nats", &s.mu, len(batch))
 	for i := range batch {
 		if err := s.hand(ctx, p, i, &batch[i]); err != nil {
 			s.mu.Lock()
-			p.settle(i, fmt.Errorf("nats: send to %s: %w", quote(batch[i].Topic), err))
+			p.Settle(i, fmt.Errorf("nats: send to %s: %w", driver.Quote(batch[i].Topic), err))
 			s.mu.Unlock()
 		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p.settle(-1, nil)
+	p.Handed()
 	return p
 }
 
 // hand gives one envelope to the connection, or says why not. What it has handed over gets its answer elsewhere.
-func (s *sender) hand(ctx context.Context, p *pending, i int, o *bus.Outgoing) error {
+func (s *sender) hand(ctx context.Context, p *driver.Batch, i int, o *bus.Outgoing) error {
 	if err := s.ended(); err != nil {
 		return err
 	}
@@ -146,7 +144,7 @@ func (s *sender) hand(ctx context.Context, p *pending, i int, o *bus.Outgoing) e
 	msg, r, size, err := s.enc.encode(ctx, o)
 	if err == nil {
 		var n uint64
-		if n, err = s.enter(ctx, slot{p, i, size, r}); err == nil {
+		if n, err = s.enter(ctx, slot{p, i, r}, size); err == nil {
 			s.reply = strconv.AppendUint(s.reply[:len(s.prefix)], n, 10)
 			msg.Reply = string(s.reply)
 			perr := s.nc.PublishMsg(msg)
@@ -158,7 +156,7 @@ func (s *sender) hand(ctx context.Context, p *pending, i int, o *bus.Outgoing) e
 				return nil
 			}
 			s.mu.Lock()
-			s.ring.take(n) // nothing of it was written
+			s.window.Take(n) // nothing of it was written
 			s.mu.Unlock()
 			err = fmt.Errorf("%w: %w", bus.ErrRefused, perr)
 		}
@@ -181,18 +179,18 @@ func illegal(err error) bool {
 	return errors.Is(err, natsgo.ErrBadHeaderMsg) || errors.Is(err, natsgo.ErrBadSubject) || errors.Is(err, natsgo.ErrMaxPayload) || errors.Is(err, natsgo.ErrInvalidMsg)
 }
 
-// enter waits for room in the ring.
-func (s *sender) enter(ctx context.Context, sl slot) (n uint64, err error) {
+// enter waits for room in the window.
+func (s *sender) enter(ctx context.Context, sl slot, size int) (n uint64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.cause == nil && s.ring.full(sl.size) {
+	for s.cause == nil && s.window.Full(size) {
 		s.waiting = true
 		s.mu.Unlock()
 		select {
 		case <-s.room:
 		case <-s.gone:
 		case <-ctx.Done():
-			err = fmt.Errorf("%w: the server has not confirmed %d messages yet: %w", bus.ErrUnavailable, ringSize, ctx.Err())
+			err = fmt.Errorf("%w: the server has not confirmed %d messages yet: %w", bus.ErrUnavailable, driver.WindowSlots, ctx.Err())
 		}
 		s.mu.Lock()
 		s.waiting = false
@@ -203,7 +201,7 @@ func (s *sender) enter(ctx context.Context, sl slot) (n uint64, err error) {
 	if s.cause != nil {
 		return 0, s.cause
 	}
-	return s.ring.push(sl), nil
+	return s.window.Push(sl, size), nil
 }
 
 // confirmed takes the stream's answer to one message. It runs on a goroutine of the client.
@@ -218,10 +216,10 @@ func (s *sender) confirmed(m *natsgo.Msg) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if sl := s.ring.take(n); sl.p != nil {
-		sl.p.settle(sl.i, nil)
+	if sl, ok := s.window.Take(n); ok {
+		sl.p.Settle(sl.i, nil)
 	}
-	if s.waiting && s.ring.low() {
+	if s.waiting && s.window.Low() {
 		s.waiting = false
 		select {
 		case s.room <- struct{}{}:
@@ -233,10 +231,10 @@ func (s *sender) confirmed(m *natsgo.Msg) {
 // refused ends the pipe because of message n.
 func (s *sender) refused(n uint64, err error) {
 	s.mu.Lock()
-	if sl := s.ring.take(n); sl.p != nil {
-		sl.p.settle(sl.i, fmt.Errorf("nats: send to %s: %w", quote(sl.r.topic), err))
+	if sl, ok := s.window.Take(n); ok {
+		sl.p.Settle(sl.i, fmt.Errorf("nats: send to %s: %w", driver.Quote(sl.r.topic), err))
 		if errors.Is(err, bus.ErrUnroutable) {
-			s.t.routes.forget(sl.r.topic)
+			s.t.routes.Forget(sl.r.topic)
 		}
 	}
 	s.mu.Unlock()
@@ -250,7 +248,7 @@ func (s *sender) trouble(err error) {
 		return
 	}
 	s.mu.Lock()
-	n, found := s.ring.find(func(sl *slot) bool {
+	n, found := s.window.Find(func(sl *slot) bool {
 		for _, subject := range sl.r.subjects {
 			if strings.Contains(err.Error(), strconv.Quote(subject)) {
 				return true
@@ -273,9 +271,9 @@ func (s *sender) watch() {
 		s.mu.Unlock()
 		return
 	}
-	stuck := !s.idle && s.ring.head == s.seen && s.ring.head != s.ring.next
+	stuck := !s.idle && s.window.Oldest() == s.seen && !s.window.Empty()
 	if !stuck {
-		s.idle, s.seen = s.ring.head == s.ring.next, s.ring.head
+		s.idle, s.seen = s.window.Empty(), s.window.Oldest()
 		s.watchdog.Reset(s.t.o.AckTimeout / 2)
 	}
 	s.mu.Unlock()
@@ -312,9 +310,9 @@ func (s *sender) end(cause error) {
 	}
 	if first {
 		close(s.gone)
-		for s.ring.head < s.ring.next {
-			if sl := s.ring.take(s.ring.head); sl.p != nil {
-				sl.p.settle(sl.i, errUnconfirmed)
+		for !s.window.Empty() {
+			if sl, ok := s.window.Take(s.window.Oldest()); ok {
+				sl.p.Settle(sl.i, errUnconfirmed)
 			}
 		}
 		if s.watchdog != nil {

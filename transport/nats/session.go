@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // A session is one connection of a source. Nothing spans two: what a group had on a connection that was lost comes
@@ -54,7 +55,7 @@ func (s *source) run(ctx context.Context, ses *session) {
 		if ses, err = s.reconnect(ctx); err != nil {
 			s.mu.Lock()
 			s.failed = err
-			s.ring()
+			s.bell.Ring()
 			s.mu.Unlock()
 			select {
 			case <-s.stop:
@@ -131,7 +132,7 @@ func (ses *session) begin(ctx context.Context) (err error) {
 	lanes := 0
 	for _, p := range s.parts {
 		if p.route, err = s.t.declareOne(ctx, p.topic, nil); err != nil {
-			return fmt.Errorf("topic %s: %w", quote(p.topic), err)
+			return fmt.Errorf("topic %s: %w", driver.Quote(p.topic), err)
 		}
 		p.durable = p.route.durable(s.sub.Group)
 		lanes += len(p.route.subjects)
@@ -143,8 +144,8 @@ func (ses *session) begin(ctx context.Context) (err error) {
 	open := map[kind]func(context.Context, *part) error{shared: ses.openShared, copied: ses.openCopy, laned: ses.openParty}[s.kind]
 	for _, p := range s.parts {
 		if err := open(ctx, p); err != nil {
-			s.t.routes.forget(p.topic)
-			return fmt.Errorf("topic %s: %w", quote(p.topic), ended(ctx, err))
+			s.t.routes.Forget(p.topic)
+			return fmt.Errorf("topic %s: %w", driver.Quote(p.topic), ended(ctx, err))
 		}
 	}
 	s.mu.Lock()
@@ -272,9 +273,9 @@ func (ses *session) loseFeed(f *feed) {
 	case laned: // it is taken again, if it is still ours
 		f.end()
 		ses.wake()
-		ses.s.ring()
+		ses.s.bell.Ring()
 	default:
-		ses.s.t.routes.forget(f.topic)
+		ses.s.t.routes.Forget(f.topic)
 		ses.end(fmt.Errorf("%w: consumer %s has gone", bus.ErrUnavailable, f.consumer))
 	}
 }
@@ -302,8 +303,8 @@ func (ses *session) giveBack(ctx context.Context) {
 	var acks []string
 	s.mu.Lock()
 	for _, f := range s.feeds {
-		for i := range f.buf.len() {
-			acks = append(acks, (*f.buf.at(i)).ack)
+		for i := range f.buf.Len() {
+			acks = append(acks, (*f.buf.At(i)).ack)
 		}
 	}
 	for b := range s.batches {

@@ -59,7 +59,7 @@ func (s *source) Settle(ctx context.Context, settlements []bus.Settlement) []err
 		wait = ses.expect(out)
 	}
 	pulls := s.pulls()
-	s.ring() // there is room below MaxInFlight
+	s.bell.Ring() // there is room below MaxInFlight
 	s.mu.Unlock()
 	if ses == nil {
 		return errs

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // openShared takes up the durable of a group without order, which all members pull from.
@@ -89,14 +90,14 @@ func (ses *session) refuseOrdered(ctx context.Context, p *part) error {
 	if json.Unmarshal(entry.Value(), &l) == nil && l.Born != stream.CachedInfo().Created.UnixNano() {
 		return nil
 	}
-	return fmt.Errorf("%w: group %s consumes in order; let all its members agree, or remove the keys %sl.* of bucket %s", bus.ErrRefused, quote(ses.s.sub.Group), p.prefix(), ses.s.t.o.Bucket)
+	return fmt.Errorf("%w: group %s consumes in order; let all its members agree, or remove the keys %sl.* of bucket %s", bus.ErrRefused, driver.Quote(ses.s.sub.Group), p.prefix(), ses.s.t.o.Bucket)
 }
 
 // refuseUnordered looks whether the group has the durable of one without order.
 func (ses *session) refuseUnordered(ctx context.Context, p *part) error {
 	_, err := ses.js.Consumer(ctx, p.route.stream, p.durable)
 	if err == nil {
-		return fmt.Errorf("%w: group %s consumes without order; let all its members agree, or run: nats consumer rm %s %s", bus.ErrRefused, quote(ses.s.sub.Group), p.route.stream, p.durable)
+		return fmt.Errorf("%w: group %s consumes without order; let all its members agree, or run: nats consumer rm %s %s", bus.ErrRefused, driver.Quote(ses.s.sub.Group), p.route.stream, p.durable)
 	}
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return nil

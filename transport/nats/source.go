@@ -2,13 +2,13 @@ package nats
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 	"github.com/sixfold-go/sixfold/cloudevents"
 )
 
@@ -23,7 +23,6 @@ type source struct {
 	laneCount int
 	binding   *cloudevents.Binding
 
-	bell   chan struct{} // rings when a blocked Receive should look again
 	gone   chan struct{} // closed by Close
 	stop   chan context.Context
 	done   chan struct{} // closed when the goroutine has ended
@@ -33,11 +32,11 @@ type source struct {
 	ses      *session   // nil while there is no connection
 	feeds    []*feed
 	batches  map[*batch]struct{}
-	held     int // handed out and not settled
-	buffered int // arrived and not handed out
-	waiting  int // bytes of these
-	turn     int // feed that has its turn
-	blocked  bool
+	held     int          // handed out and not settled
+	buffered int          // arrived and not handed out
+	waiting  int          // bytes of these
+	turns    driver.Turns // of feeds
+	bell     driver.Bell  // rings when a blocked Receive should look again
 	closed   bool
 	failed   error // why there will be no connection any more
 }
@@ -68,13 +67,13 @@ func (t *Transport) subscribe(ctx context.Context, sub bus.Subscription) (*sourc
 	if err := t.usable(ctx); err != nil {
 		return nil, err
 	}
-	if err := checkSubscription(sub); err != nil {
+	if err := driver.CheckSubscription(sub, checkTopic); err != nil {
 		return nil, err
 	}
 	if err := t.declareOptions(ctx); err != nil {
 		return nil, err
 	}
-	s := &source{t: t, sub: sub, max: sub.MaxInFlight, binding: cloudevents.NATS(), bell: make(chan struct{}, 1), gone: make(chan struct{}),
+	s := &source{t: t, sub: sub, max: sub.MaxInFlight, binding: cloudevents.NATS(), bell: driver.NewBell(), gone: make(chan struct{}),
 		stop: make(chan context.Context, 1), done: make(chan struct{}), batches: make(map[*batch]struct{})}
 	if s.max == 0 {
 		s.max = 1000
@@ -87,7 +86,7 @@ func (t *Transport) subscribe(ctx context.Context, sub bus.Subscription) (*sourc
 	}
 	for _, topic := range sub.Topics {
 		if err := t.declare(ctx, topic); err != nil {
-			return nil, fmt.Errorf("topic %s: %w", quote(topic), err)
+			return nil, fmt.Errorf("topic %s: %w", driver.Quote(topic), err)
 		}
 		s.parts = append(s.parts, &part{topic: topic})
 	}
@@ -112,43 +111,6 @@ func (t *Transport) subscribe(ctx context.Context, sub bus.Subscription) (*sourc
 	return s, nil
 }
 
-// checkSubscription says everything that is wrong with one.
-func checkSubscription(sub bus.Subscription) error {
-	var errs []error
-	if len(sub.Topics) == 0 {
-		errs = append(errs, errors.New("there is no topic; name at least one"))
-	}
-	seen := make(map[string]bool, len(sub.Topics))
-	for _, topic := range sub.Topics {
-		if err := checkTopic(topic); err != nil {
-			errs = append(errs, err)
-		}
-		if seen[topic] {
-			errs = append(errs, fmt.Errorf("topic %s is there twice; name it once", quote(topic)))
-		}
-		seen[topic] = true
-	}
-	if sub.MaxInFlight < 0 {
-		errs = append(errs, fmt.Errorf("MaxInFlight is negative (%d); leave it 0 for 1,000", sub.MaxInFlight))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("%w: %w", bus.ErrRefused, err)
-	}
-	return nil
-}
-
-// ring wakes a blocked Receive. mu is held.
-func (s *source) ring() {
-	if !s.blocked {
-		return
-	}
-	s.blocked = false
-	select {
-	case s.bell <- struct{}{}:
-	default:
-	}
-}
-
 var errSourceClosed = fmt.Errorf("%w: the source was closed; subscribe again", bus.ErrClosed)
 
 // Receive implements bus.Source. It blocks while there is no connection, and fails with bus.ErrRefused when the servers
@@ -166,7 +128,7 @@ func (s *source) Receive(ctx context.Context, max int) ([]*bus.Delivery, error) 
 			return ds, err
 		}
 		select {
-		case <-s.bell:
+		case <-s.bell.C():
 		case <-s.gone:
 		case <-ctx.Done():
 		}
@@ -184,7 +146,7 @@ func (s *source) poll(most int) ([]*bus.Delivery, error) {
 		return nil, fmt.Errorf("nats: receive: %w", s.failed)
 	}
 	ds := s.take(min(most, s.max-s.held))
-	s.blocked = len(ds) == 0
+	s.bell.Wait(len(ds) == 0)
 	ses, pulls := s.ses, s.pulls()
 	s.mu.Unlock()
 	ses.pull(pulls)
@@ -198,22 +160,11 @@ func (s *source) take(n int) []*bus.Delivery {
 	}
 	var ds []*bus.Delivery
 	now := time.Now()
-	for came := true; came && len(ds) < n; {
-		came = false
-		for i := 0; i < len(s.feeds) && len(ds) < n; i++ {
-			f := s.feeds[(s.turn+i)%len(s.feeds)]
-			before := len(ds)
-			most := n - before
-			if len(s.feeds) > 1 {
-				most = min(most, quantum)
-			}
-			ds = f.hand(most, now, ds)
-			came = came || len(ds) > before
-		}
-	}
-	if len(s.feeds) > 0 {
-		s.turn = (s.turn + 1) % len(s.feeds)
-	}
+	s.turns.Take(len(s.feeds), n, quantum, func(feed, most int) int {
+		before := len(ds)
+		ds = s.feeds[feed].hand(most, now, ds)
+		return len(ds) - before
+	})
 	if s.kind == shared && len(ds) > 0 {
 		all := make([]*held, len(ds))
 		for i, d := range ds {
@@ -265,8 +216,8 @@ func (s *source) Extend(_ context.Context, ds []*bus.Delivery) error {
 	}
 	if s.kind == shared {
 		for _, f := range s.feeds {
-			for i := range f.buf.len() {
-				h := *f.buf.at(i)
+			for i := range f.buf.Len() {
+				h := *f.buf.At(i)
 				h.until = until
 				acks = append(acks, h.ack)
 			}

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // streamAge is how long a created stream keeps messages.
@@ -23,7 +24,7 @@ func (t *Transport) Declare(ctx context.Context, topics ...string) error {
 	var errs []error
 	for _, topic := range topics {
 		if err := t.declare(ctx, topic); err != nil {
-			errs = append(errs, fmt.Errorf("nats: declare %s: %w", quote(topic), err))
+			errs = append(errs, fmt.Errorf("nats: declare %s: %w", driver.Quote(topic), err))
 		}
 	}
 	return errors.Join(errs...)
@@ -69,7 +70,7 @@ func (t *Transport) declareWith(ctx context.Context, topic string, change func(*
 func (t *Transport) declareOne(ctx context.Context, topic string, change func(*jetstream.StreamConfig)) (*route, error) {
 	r, err := t.route(ctx, topic)
 	if errors.Is(err, bus.ErrUnroutable) { // perhaps by a look that is a moment old
-		t.routes.forget(topic)
+		t.routes.Forget(topic)
 		r, err = t.route(ctx, topic)
 	}
 	if !errors.Is(err, bus.ErrUnroutable) {
@@ -94,7 +95,7 @@ func (t *Transport) declareOne(ctx context.Context, topic string, change func(*j
 	asked, cancel := asking(ctx)
 	defer cancel()
 	s, err := js.CreateStream(asked, c)
-	t.routes.forget(topic)
+	t.routes.Forget(topic)
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another process was faster, perhaps with other options
 		return t.route(ctx, topic)
 	}
@@ -110,7 +111,7 @@ func (t *Transport) declareOne(ctx context.Context, topic string, change func(*j
 	if r == nil {
 		return nil, fmt.Errorf("%w: Options.Stream changed the metadata %s or %s; leave them", bus.ErrRefused, metaTopic, metaLanes)
 	}
-	t.routes.of(topic).learn(r, nil)
+	t.routes.Learn(topic, r)
 	return r, nil
 }
 

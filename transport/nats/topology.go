@@ -12,6 +12,7 @@ import (
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // A Topology describes streams, each for one topic. It is immutable.
@@ -52,7 +53,7 @@ func NewTopology(streams ...Stream) (*Topology, error) {
 		}
 		seen[s.Topic] = true
 		if err != nil {
-			errs = append(errs, fmt.Errorf("nats: topology: topic %s: %w: %w", quote(s.Topic), sixfold.ErrInvalid, err))
+			errs = append(errs, fmt.Errorf("nats: topology: topic %s: %w: %w", driver.Quote(s.Topic), sixfold.ErrInvalid, err))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -77,10 +78,10 @@ func (s Stream) check() error {
 		bad("Dedup is %v; give at least 100ms, or 0 for the transport's", s.Dedup)
 	}
 	if s.Storage != "" && s.Storage != "file" && s.Storage != "memory" {
-		bad("Storage is %s; give file or memory", quote(s.Storage))
+		bad("Storage is %s; give file or memory", driver.Quote(s.Storage))
 	}
 	if s.Discard != "" && s.Discard != "old" && s.Discard != "new" {
-		bad("Discard is %s; give old or new", quote(s.Discard))
+		bad("Discard is %s; give old or new", driver.Quote(s.Discard))
 	}
 	return errors.Join(errs...)
 }
@@ -163,7 +164,7 @@ func (t *Transport) DeclareTopology(ctx context.Context, topology *Topology) err
 	var errs []error
 	for _, s := range topology.streams {
 		if err := t.declareStream(ctx, s); err != nil {
-			errs = append(errs, fmt.Errorf("nats: declare %s: %w", quote(s.Topic), err))
+			errs = append(errs, fmt.Errorf("nats: declare %s: %w", driver.Quote(s.Topic), err))
 		}
 	}
 	return errors.Join(errs...)
@@ -193,7 +194,7 @@ func (t *Transport) CheckTopology(ctx context.Context, topology *Topology) ([]bu
 		case errors.Is(err, bus.ErrUnroutable):
 			part.State = bus.Missing
 		case err != nil:
-			return nil, fmt.Errorf("nats: check %s: %w", quote(s.Topic), err)
+			return nil, fmt.Errorf("nats: check %s: %w", driver.Quote(s.Topic), err)
 		default:
 			if part.Text = s.differences(c); part.Text != "" {
 				part.State = bus.Differs
@@ -206,7 +207,7 @@ func (t *Transport) CheckTopology(ctx context.Context, topology *Topology) ([]bu
 
 // configOf is the configuration of a topic's stream as the server has it now.
 func (t *Transport) configOf(ctx context.Context, topic string) (jetstream.StreamConfig, error) {
-	t.routes.forget(topic)
+	t.routes.Forget(topic)
 	r, err := t.route(ctx, topic)
 	if err != nil {
 		return jetstream.StreamConfig{}, err

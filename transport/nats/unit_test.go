@@ -142,43 +142,6 @@ func TestRouteTo(t *testing.T) {
 	}
 }
 
-func TestRing(t *testing.T) {
-	var r ring
-	p := &pending{}
-	for i := range 3 {
-		r.push(slot{p: p, i: i, size: 10})
-	}
-	if s := r.take(1); s.p == nil || s.i != 1 || r.head != 0 {
-		t.Errorf("taken out of the middle: %+v, head %d", s, r.head)
-	}
-	if s := r.take(1); s.p != nil {
-		t.Error("taken twice")
-	}
-	if r.take(0); r.head != 2 || r.bytes != 10 {
-		t.Errorf("head %d, bytes %d", r.head, r.bytes)
-	}
-	if s := r.take(7); s.p != nil {
-		t.Error("one that was never in flight")
-	}
-	for !r.full(10) {
-		r.push(slot{p: p, size: 10})
-	}
-	if n := r.next - r.head; n != ringSize {
-		t.Errorf("full with %d", n)
-	}
-	if r.low() {
-		t.Error("full and low")
-	}
-	big := ring{}
-	if big.full(2 * mostInFlight) {
-		t.Error("a message larger than the window never goes")
-	}
-	big.push(slot{p: p, size: mostInFlight})
-	if !big.full(1) {
-		t.Error("the window is not bounded in bytes")
-	}
-}
-
 // Where a lane stands when it is given back.
 func TestLaneGivenBack(t *testing.T) {
 	s := &source{kind: laned, max: 10, parts: []*part{{}}, laneCount: 1}

@@ -14,6 +14,8 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/sixfold-go/sixfold"
+
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // A node is one address.
@@ -41,7 +43,7 @@ func addresses(urls string) (nodes []node, hosts []string, plain string, err err
 		case perr != nil:
 			return nil, nil, "", bad("it is no URL", form+", and @ : / # % in a user or password as %40 %3A %2F %23 %25")
 		case u.Scheme != "amqp" && u.Scheme != "amqps":
-			return nil, nil, "", bad("the scheme "+quote(u.Scheme)+" is none of amqp and amqps", form)
+			return nil, nil, "", bad("the scheme "+driver.Quote(u.Scheme)+" is none of amqp and amqps", form)
 		case strings.Count(u.Host, ":") > 1 && u.Host[0] != '[':
 			return nil, nil, "", bad("its host is an IPv6 address without brackets, or its password has a : or @ as it is", "write amqp://[::1]:5672/vhost")
 		case u.Hostname() == "":
@@ -49,7 +51,7 @@ func addresses(urls string) (nodes []node, hosts []string, plain string, err err
 		}
 		if port := u.Port(); port != "" {
 			if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-				return nil, nil, "", bad("the port "+quote(port)+" is none", "give one from 1 to 65535, or none for 5672, with TLS 5671")
+				return nil, nil, "", bad("the port "+driver.Quote(port)+" is none", "give one from 1 to 65535, or none for 5672, with TLS 5671")
 			}
 		}
 		uri, perr := amqp.ParseURI(s)
@@ -104,7 +106,7 @@ func fromFiles(c *tls.Config, n node) error {
 		}
 		c.RootCAs = x509.NewCertPool()
 		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("read the roots of parameter cacertfile: there is no certificate in %s; give a file in PEM", quote(n.CACertFile))
+			return fmt.Errorf("read the roots of parameter cacertfile: there is no certificate in %s; give a file in PEM", driver.Quote(n.CACertFile))
 		}
 	}
 	if n.CertFile != "" || n.KeyFile != "" {

@@ -9,6 +9,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // bindAll is the key of a group's binding: a topic exchange takes it for everything, a fanout for nothing special.
@@ -22,7 +23,7 @@ func (t *Transport) Declare(ctx context.Context, topics ...string) error {
 	var errs []error
 	for _, topic := range topics {
 		if err := t.declare(ctx, topic); err != nil {
-			errs = append(errs, fmt.Errorf("rabbitmq: declare %s: %w", quote(topic), err))
+			errs = append(errs, fmt.Errorf("rabbitmq: declare %s: %w", driver.Quote(topic), err))
 		}
 	}
 	return errors.Join(errs...)
@@ -51,7 +52,7 @@ func (t *Transport) DeclareGroups(ctx context.Context, groups ...bus.Subscriptio
 	var errs []error
 	for _, sub := range groups {
 		if err := t.declareGroup(ctx, sub); err != nil {
-			errs = append(errs, fmt.Errorf("rabbitmq: declare group %s: %w", quote(sub.Group), err))
+			errs = append(errs, fmt.Errorf("rabbitmq: declare group %s: %w", driver.Quote(sub.Group), err))
 		}
 	}
 	return errors.Join(errs...)
@@ -63,7 +64,7 @@ func (t *Transport) GroupQueues(sub bus.Subscription) ([]Queue, error) {
 	for i, topic := range sub.Topics {
 		q, err := t.queueOf(topic, sub.Group, sub.Ordered)
 		if err != nil {
-			return nil, fmt.Errorf("rabbitmq: group %s: topic %s: %w", quote(sub.Group), quote(topic), err)
+			return nil, fmt.Errorf("rabbitmq: group %s: topic %s: %w", driver.Quote(sub.Group), driver.Quote(topic), err)
 		}
 		qs[i] = q
 	}
@@ -111,14 +112,14 @@ func (t *Transport) declareOptions(ctx context.Context) error {
 func (t *Transport) declareGroup(ctx context.Context, sub bus.Subscription) error {
 	for _, topic := range sub.Topics {
 		if err := t.declare(ctx, topic); err != nil {
-			return fmt.Errorf("topic %s: %w", quote(topic), err)
+			return fmt.Errorf("topic %s: %w", driver.Quote(topic), err)
 		}
 		q, err := t.queueOf(topic, sub.Group, sub.Ordered)
 		if err == nil {
 			err = t.manage(ctx, func(l *link) error { return t.bindQueue(l, topic, q) })
 		}
 		if err != nil {
-			return fmt.Errorf("topic %s: %w", quote(topic), err)
+			return fmt.Errorf("topic %s: %w", driver.Quote(topic), err)
 		}
 	}
 	return nil
@@ -157,7 +158,7 @@ func (t *Transport) declare(ctx context.Context, topic string) error {
 func (t *Transport) declareExchange(ctx context.Context, topic string) error {
 	err := t.route(ctx, topic)
 	if errors.Is(err, bus.ErrUnroutable) { // perhaps by a look that is a moment old
-		t.routes.forget(topic)
+		t.routes.Forget(topic)
 		err = t.route(ctx, topic)
 	}
 	if !errors.Is(err, bus.ErrUnroutable) {
@@ -168,15 +169,15 @@ func (t *Transport) declareExchange(ctx context.Context, topic string) error {
 		t.o.Exchange(topic, &e)
 	}
 	if t.o.Require {
-		return fmt.Errorf("%w: there is no exchange %s, and Options.Require forbids to create one; declare it, durable and of the kind fanout", bus.ErrRefused, quote(topic))
+		return fmt.Errorf("%w: there is no exchange %s, and Options.Require forbids to create one; declare it, durable and of the kind fanout", bus.ErrRefused, driver.Quote(topic))
 	}
 	if e.Name != topic {
-		return fmt.Errorf("%w: Options.Exchange changed the name to %s; leave it", bus.ErrRefused, quote(e.Name))
+		return fmt.Errorf("%w: Options.Exchange changed the name to %s; leave it", bus.ErrRefused, driver.Quote(e.Name))
 	}
 	if err := e.check(); err != nil {
 		return fmt.Errorf("%w: Options.Exchange: %w", bus.ErrRefused, err)
 	}
-	defer t.routes.forget(topic)
+	defer t.routes.Forget(topic)
 	return t.manage(ctx, func(l *link) error {
 		return l.on(func(ch *amqp.Channel) error { return t.declarePart(ch, e) })
 	})
@@ -211,7 +212,7 @@ func (t *Transport) queueOf(topic, group string, ordered bool) (Queue, error) {
 		err = errors.New("the queue refuses messages when it is full, and can take the next one; set OnePerKey too")
 	}
 	if err != nil {
-		return q, fmt.Errorf("%w: Options.Queue: queue %s: %w", bus.ErrRefused, quote(q.Name), err)
+		return q, fmt.Errorf("%w: Options.Queue: queue %s: %w", bus.ErrRefused, driver.Quote(q.Name), err)
 	}
 	return q, nil
 }
@@ -222,7 +223,7 @@ func (t *Transport) declarePart(ch *amqp.Channel, p Part) error {
 	var what string
 	switch p := p.(type) {
 	case Exchange:
-		what = "exchange " + quote(p.Name)
+		what = "exchange " + driver.Quote(p.Name)
 		if p.Kind == "" {
 			p.Kind = "fanout"
 		}
@@ -232,14 +233,14 @@ func (t *Transport) declarePart(ch *amqp.Channel, p Part) error {
 			err = ch.ExchangeDeclare(p.Name, p.Kind, !p.Transient, p.AutoDelete, p.Internal, false, p.Args)
 		}
 	case Queue:
-		what = "queue " + quote(p.Name)
+		what = "queue " + driver.Quote(p.Name)
 		if p.Existing || t.o.Require {
 			_, err = ch.QueueDeclarePassive(p.Name, !p.Transient, p.AutoDelete, false, false, p.arguments())
 		} else {
 			_, err = ch.QueueDeclare(p.Name, !p.Transient, p.AutoDelete, false, false, p.arguments())
 		}
 	case Binding:
-		what = "binding from " + quote(p.From) + " to " + quote(p.To+p.ToExchange)
+		what = "binding from " + driver.Quote(p.From) + " to " + driver.Quote(p.To+p.ToExchange)
 		switch {
 		case t.o.Require: // bindings cannot be looked for
 		case p.ToExchange != "":

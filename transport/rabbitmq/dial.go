@@ -180,7 +180,7 @@ func (l *link) on(f func(ch *amqp.Channel) error) error {
 		ch.Close()
 		return err
 	}
-	return ch.Close()
+	return classify(ch.Close())
 }
 
 // controlLink answers the connection for declaring and looking up, which is made anew where it was lost. Requests on it end

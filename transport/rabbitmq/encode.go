@@ -3,6 +3,7 @@ package rabbitmq
 import (
 	"context"
 	"fmt"
+	"iter"
 	"reflect"
 	"strconv"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 	"github.com/sixfold-go/sixfold/cloudevents"
 )
 
@@ -81,9 +83,9 @@ func (e *encoder) headers() (size int, err error) {
 			e.msg.ContentType = h.Value
 			continue
 		case h.Name == "CC" || h.Name == "BCC":
-			return 0, fmt.Errorf("%w: header %s: RabbitMQ takes it for more routing keys; choose another name", bus.ErrRefused, quote(h.Name))
+			return 0, fmt.Errorf("%w: header %s: RabbitMQ takes it for more routing keys; choose another name", bus.ErrRefused, driver.Quote(h.Name))
 		case len(h.Name) > maxShort:
-			return 0, fmt.Errorf("%w: header %s: its name has %d bytes, the limit is %d; shorten it", bus.ErrRefused, quote(h.Name), len(h.Name), maxShort)
+			return 0, fmt.Errorf("%w: header %s: its name has %d bytes, the limit is %d; shorten it", bus.ErrRefused, driver.Quote(h.Name), len(h.Name), maxShort)
 		}
 		e.table[h.Name] = h.Value
 		size += each + len(h.Name) + len(h.Value)
@@ -98,7 +100,7 @@ func (e *encoder) headers() (size int, err error) {
 func shorts(m *amqp.Publishing, key string) error {
 	for _, f := range [...]struct{ name, s string }{{"routing key", key}, {"id", m.MessageId}, {"correlation id", m.CorrelationId}, {"type", m.Type}} {
 		if len(f.s) > maxShort {
-			return fmt.Errorf("%w: %s %s: it has %d bytes, the limit is %d; shorten it", bus.ErrRefused, f.name, quote(f.s), len(f.s), maxShort)
+			return fmt.Errorf("%w: %s %s: it has %d bytes, the limit is %d; shorten it", bus.ErrRefused, f.name, driver.Quote(f.s), len(f.s), maxShort)
 		}
 	}
 	return nil
@@ -116,9 +118,15 @@ func expiration(at time.Time) string {
 	return strconv.FormatInt(left, 10)
 }
 
-// decode reads a delivery: binary or structured mode of the AMQP binding. Tables and arrays are RabbitMQ's own.
+// decode reads a delivery: binary or structured mode of the AMQP binding.
 func decode(binding *cloudevents.Binding, d *amqp.Delivery, env *sixfold.Envelope) error {
-	return binding.Read(env, func(yield func(string, string) bool) {
+	return binding.Read(env, headersOf(d), d.Body)
+}
+
+// headersOf are the headers of a delivery that are texts, or can be read as one, with the content type. Tables and arrays are
+// RabbitMQ's own.
+func headersOf(d *amqp.Delivery) iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
 		if d.ContentType != "" && !yield("content-type", d.ContentType) {
 			return
 		}
@@ -134,7 +142,7 @@ func decode(binding *cloudevents.Binding, d *amqp.Delivery, env *sixfold.Envelop
 				return
 			}
 		}
-	}, d.Body)
+	}
 }
 
 // native is the text of an attribute that came as a number, a boolean or a time, which AMQP Protocol Binding 1.0.2, section 3.1.3, allows. A

@@ -79,11 +79,3 @@ var (
 	blamedExchange = regexp.MustCompile(`exchange '([^']*)' in vhost`)
 	blamedSize     = regexp.MustCompile(`message size (\d+)`)
 )
-
-// quote shows at most 64 characters of a text.
-func quote(s string) string {
-	if r := []rune(s); len(r) > 64 {
-		s = string(r[:64]) + "…"
-	}
-	return fmt.Sprintf("%q", s)
-}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // A feed is what a source has of one topic. It is guarded by its source's mu.
@@ -15,7 +16,7 @@ type feed struct {
 
 	fresh  bool    // nothing that comes for the first time has come in this session: what comes again may be out of order
 	run    []*held // of an ordered group: what came again, until it is complete
-	buf    fifo[*held]
+	buf    driver.Queue[*held]
 	back   []*held // released, by place
 	places uint64
 	held   int // handed out and not settled
@@ -62,18 +63,18 @@ func (f *feed) settleRun() {
 func (f *feed) put(h *held) {
 	f.places++
 	h.place = f.places
-	f.buf.push(h)
+	f.buf.Push(h)
 }
 
 // hand takes up to n messages, released ones first.
 func (f *feed) hand(n int, ds []*bus.Delivery) []*bus.Delivery {
-	for n > 0 && (len(f.back) > 0 || f.buf.len() > 0) {
+	for n > 0 && (len(f.back) > 0 || f.buf.Len() > 0) {
 		var h *held
 		if len(f.back) > 0 {
 			h = f.back[0]
 			f.back = slices.Delete(f.back, 0, 1)
 		} else {
-			h = f.buf.pop()
+			h = f.buf.Pop()
 		}
 		h.live = true
 		h.delivery.Token = h
@@ -108,7 +109,7 @@ func (f *feed) putBack(h *held) {
 // forget loses everything, with the session that it came on: it comes again. What a copy has stays.
 func (f *feed) forget(all []*held) {
 	f.s.held -= f.held
-	f.held, f.back, f.run, f.buf = 0, nil, nil, fifo[*held]{}
+	f.held, f.back, f.run, f.buf = 0, nil, nil, driver.Queue[*held]{}
 	for _, h := range all {
 		h.live = false
 	}

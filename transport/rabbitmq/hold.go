@@ -42,7 +42,7 @@ func (ses *session) look() (left bool) {
 				s.mu.Lock()
 				if s.ses == ses && len(f.run) > 0 {
 					f.settleRun()
-					s.ring()
+					s.bell.Ring()
 				}
 				s.mu.Unlock()
 				continue
@@ -105,7 +105,7 @@ func (ses *session) settles(f *feed, came int, quiet time.Duration) bool {
 				s.t.o.Logger.Warn("rabbitmq: what a queue delivers again stays incomplete; its order may be wrong", "group", s.sub.Group, "topic", f.topic, "messages", len(f.run))
 			}
 			f.settleRun()
-			s.ring()
+			s.bell.Ring()
 			s.mu.Unlock()
 			return true
 		}

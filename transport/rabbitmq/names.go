@@ -7,6 +7,7 @@ import (
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // maxShort is the length of AMQP's short strings in bytes: names, routing keys, and all properties that are texts.
@@ -18,10 +19,10 @@ func checkTopic(topic string) error {
 		return err
 	}
 	if strings.HasPrefix(topic, "amq.") {
-		return fmt.Errorf("topic %s: %w: the prefix \"amq.\" is RabbitMQ's own; use another", quote(topic), sixfold.ErrInvalid)
+		return fmt.Errorf("topic %s: %w: the prefix \"amq.\" is RabbitMQ's own; use another", driver.Quote(topic), sixfold.ErrInvalid)
 	}
 	if most := maxShort - len(bus.DeadSuffix); len(topic) > most && !strings.HasSuffix(topic, bus.DeadSuffix) {
-		return fmt.Errorf("topic %s: %w: it has %d bytes, the limit is %d; shorten it", quote(topic), sixfold.ErrInvalid, len(topic), most)
+		return fmt.Errorf("topic %s: %w: it has %d bytes, the limit is %d; shorten it", driver.Quote(topic), sixfold.ErrInvalid, len(topic), most)
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // Options of a Transport. The zero value, and nil, are right for a node with RabbitMQ's defaults.
@@ -106,7 +107,7 @@ func (o *Options) defaulted() (Options, error) {
 		}
 	}
 	for _, sub := range d.Groups {
-		err := checkSubscription(sub)
+		err := driver.CheckSubscription(sub, checkTopic)
 		if sub.Group == "" {
 			err = errors.Join(err, errors.New("the group's name is empty; a copy cannot be declared"))
 		}
@@ -122,7 +123,7 @@ func (o *Options) defaulted() (Options, error) {
 	if d.Topology != nil && !d.OnePerKey {
 		for _, q := range d.Topology.queues {
 			if q.refuses() {
-				bad("Topology", "a queue "+quote(q.Name)+" that refuses messages when it is full", "set OnePerKey too, since it can refuse a message and take the next one of its key")
+				bad("Topology", "a queue "+driver.Quote(q.Name)+" that refuses messages when it is full", "set OnePerKey too, since it can refuse a message and take the next one of its key")
 			}
 		}
 	}

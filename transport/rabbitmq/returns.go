@@ -9,6 +9,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // errNoQueue is a message that no queue got.
@@ -60,9 +61,8 @@ func (s *sender) takeReturns() {
 // and topic is in flight, one of them may have been routed: whichever has no return of its own is then in doubt.
 func (s *sender) takeReturn(r *amqp.Return) {
 	found := false
-	for n := s.ring.head; n < s.ring.next; n++ {
-		sl := &s.ring.slots[n%ringSize]
-		if sl.p == nil || sl.returned || sl.topic != r.Exchange || sl.id != r.MessageId {
+	for _, sl := range s.window.All() {
+		if sl.returned || sl.topic != r.Exchange || sl.id != r.MessageId {
 			continue
 		}
 		if found {
@@ -78,8 +78,8 @@ func (s *sender) takeReturn(r *amqp.Return) {
 
 // confirmed answers one message; it says why the pipe has to end, if it has. mu is held.
 func (s *sender) confirmed(c amqp.Confirmation) error {
-	sl := s.ring.take(c.DeliveryTag)
-	if sl.p == nil {
+	sl, ok := s.window.Take(c.DeliveryTag)
+	if !ok {
 		return nil
 	}
 	if u := s.unsure[sl.key]; sl.unproven && u != nil {
@@ -89,18 +89,18 @@ func (s *sender) confirmed(c amqp.Confirmation) error {
 	}
 	switch {
 	case !c.Ack:
-		sl.p.settle(sl.i, fmt.Errorf("rabbitmq: send to %s: %w: the node has not taken it (a queue is full or out of service)", quote(sl.topic), bus.ErrUnavailable))
+		sl.p.Settle(sl.i, fmt.Errorf("rabbitmq: send to %s: %w: the node has not taken it (a queue is full or out of service)", driver.Quote(sl.topic), bus.ErrUnavailable))
 		return fmt.Errorf("%w: the node refused a message that others were sent behind; open another sender", bus.ErrUnavailable)
 	case sl.returned:
 		s.unroutable(sl)
 	case sl.doubt:
-		sl.p.settle(sl.i, errUnconfirmed)
+		sl.p.Settle(sl.i, errUnconfirmed)
 		return fmt.Errorf("%w: a message was returned, and two of its id were in flight; open another sender", bus.ErrUnavailable)
 	default:
 		if sl.unproven {
 			s.proven[sl.topic] = struct{}{}
 		}
-		sl.p.settle(sl.i, nil)
+		sl.p.Settle(sl.i, nil)
 	}
 	return nil
 }
@@ -115,12 +115,12 @@ func (s *sender) unroutable(sl slot) {
 		}
 		s.failed[sl.key] = struct{}{}
 	}
-	sl.p.settle(sl.i, fmt.Errorf("rabbitmq: send to %s: %w", quote(sl.topic), err))
+	sl.p.Settle(sl.i, fmt.Errorf("rabbitmq: send to %s: %w", driver.Quote(sl.topic), err))
 }
 
 // wake lets Send look again. mu is held.
 func (s *sender) wake() {
-	if s.waiting == forNothing || s.waiting == forRoom && !s.ring.low() {
+	if s.waiting == forNothing || s.waiting == forRoom && !s.window.Low() {
 		return
 	}
 	s.waiting = forNothing
@@ -137,17 +137,26 @@ func (s *sender) over() {
 	if e := <-s.closes; e != nil {
 		err = e
 	}
+	var blamed slot
+	var verdict error
 	if codeOf(err) != 0 {
 		s.mu.Lock()
-		s.blame(err)
+		blamed, verdict = s.blame(err)
 		s.mu.Unlock()
 	}
-	s.end(lostBecause(err))
+	if verdict == nil {
+		s.end(lostBecause(err))
+		return
+	}
+	s.end(lostBecause(err), func() { // when nothing more is sent here
+		blamed.p.Settle(blamed.i, fmt.Errorf("rabbitmq: send to %s: %w", driver.Quote(blamed.topic), verdict))
+	})
 }
 
-// blame finds the oldest message that the node's reason fits. mu is held.
-func (s *sender) blame(err error) {
-	verdict := classify(err)
+// blame takes out the oldest message that the node's reason fits, and answers what to say of it; nil: there is none. mu is
+// held.
+func (s *sender) blame(err error) (blamed slot, verdict error) {
+	verdict = classify(err)
 	var fits func(sl *slot) bool
 	text := err.Error()
 	if m := blamedSize.FindStringSubmatch(text); m != nil {
@@ -156,13 +165,15 @@ func (s *sender) blame(err error) {
 		fits = func(sl *slot) bool { return sl.size >= size }
 	} else if m := blamedExchange.FindStringSubmatch(text); m != nil {
 		fits = func(sl *slot) bool { return sl.topic == m[1] }
-		s.t.routes.forget(m[1])
+		s.t.routes.Forget(m[1])
 	}
 	if fits == nil || errors.Is(verdict, bus.ErrUnavailable) {
-		return
+		return slot{}, nil
 	}
-	if n, ok := s.ring.find(fits); ok {
-		sl := s.ring.take(n)
-		sl.p.settle(sl.i, fmt.Errorf("rabbitmq: send to %s: %w", quote(sl.topic), verdict))
+	n, ok := s.window.Find(fits)
+	if !ok {
+		return slot{}, nil
 	}
+	blamed, _ = s.window.Take(n)
+	return blamed, verdict
 }

@@ -10,6 +10,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // A sender is one pipe: a channel with confirms that never reconnects, and what is in flight on it. What can be refused is
@@ -27,8 +28,8 @@ type sender struct {
 
 	enc *encoder // of the goroutine that sends
 
-	mu       sync.Mutex // guards what follows
-	ring     ring
+	mu       sync.Mutex          // guards what follows
+	window   driver.Window[slot] // by delivery tag
 	failed   map[string]struct{} // keys
 	proven   map[string]struct{} // topics of which something was confirmed and not returned
 	unsure   map[string]*unsure  // keys with something in flight to a topic that is not proven
@@ -36,7 +37,7 @@ type sender struct {
 	waiting  waiting             // what Send waits for
 	cause    error               // why it ended
 	watchdog *time.Timer
-	seen     uint64 // head of the ring when the watchdog looked last
+	seen     uint64 // oldest in the window when the watchdog looked last
 	idle     bool   // nothing was in flight then
 }
 
@@ -81,8 +82,8 @@ func (t *Transport) open(ctx context.Context) (*sender, error) {
 	}
 	s := &sender{t: t, link: l, gone: make(chan struct{}), done: make(chan struct{}), room: make(chan struct{}, 1), idle: true,
 		failed: make(map[string]struct{}), proven: make(map[string]struct{}), unsure: make(map[string]*unsure),
-		confirms: make(chan amqp.Confirmation, 256), returns: make(chan amqp.Return, ringSize), closes: make(chan *amqp.Error, 1)}
-	s.ring.head, s.ring.next = 1, 1
+		confirms: make(chan amqp.Confirmation, 256), returns: make(chan amqp.Return, driver.WindowSlots), closes: make(chan *amqp.Error, 1)}
+	s.window.Start(1)
 	s.enc = newEncoder(t, l.conn.Config.FrameSize)
 	err = l.asking(ctx, func() (err error) {
 		if s.ch, err = l.conn.Channel(); err == nil {
@@ -127,25 +128,22 @@ func (s *sender) begin() error {
 // topic has something in flight which may have no queue; when ctx ends meanwhile, what was not handed over fails with
 // bus.ErrUnavailable.
 func (s *sender) Send(ctx context.Context, batch []bus.Outgoing) bus.Pending {
-	p := &pending{s: s, errs: make([]error, len(batch)), open: len(batch) + 1, done: make(chan struct{})}
-	for i := range p.errs {
-		p.errs[i] = errOpen
-	}
+	p := driver.NewBatch("rabbitmq", &s.mu, len(batch))
 	for i := range batch {
 		if err := s.hand(ctx, p, i, &batch[i]); err != nil {
 			s.mu.Lock()
-			p.settle(i, fmt.Errorf("rabbitmq: send to %s: %w", quote(batch[i].Topic), err))
+			p.Settle(i, fmt.Errorf("rabbitmq: send to %s: %w", driver.Quote(batch[i].Topic), err))
 			s.mu.Unlock()
 		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p.settle(-1, nil)
+	p.Handed()
 	return p
 }
 
 // hand gives one envelope to the channel, or says why not. What it has handed over gets its answer elsewhere.
-func (s *sender) hand(ctx context.Context, p *pending, i int, o *bus.Outgoing) error {
+func (s *sender) hand(ctx context.Context, p *driver.Batch, i int, o *bus.Outgoing) error {
 	key := ""
 	if o.Envelope != nil {
 		key = o.Key
@@ -180,11 +178,11 @@ func (s *sender) accepts(ctx context.Context, key, topic string) error {
 	})
 }
 
-// enter waits for room in the ring.
+// enter waits for room in the window.
 func (s *sender) enter(ctx context.Context, sl slot) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.await(ctx, forRoom, func() (bool, error) { return !s.ring.full(sl.size), nil }); err != nil {
+	if err := s.await(ctx, forRoom, func() (bool, error) { return !s.window.Full(sl.size), nil }); err != nil {
 		return err
 	}
 	if _, proven := s.proven[sl.topic]; !proven && sl.key != "" && !sl.mayMiss {
@@ -196,7 +194,7 @@ func (s *sender) enter(ctx context.Context, sl slot) error {
 		}
 		u.n++
 	}
-	s.ring.push(sl)
+	s.window.Push(sl, sl.size)
 	return nil
 }
 
@@ -267,9 +265,9 @@ func (s *sender) watch() {
 		s.mu.Unlock()
 		return
 	}
-	stuck := !s.idle && s.ring.head == s.seen && s.ring.head != s.ring.next
+	stuck := !s.idle && s.window.Oldest() == s.seen && !s.window.Empty()
 	if !stuck {
-		s.idle, s.seen = s.ring.head == s.ring.next, s.ring.head
+		s.idle, s.seen = s.window.Empty(), s.window.Oldest()
 		s.watchdog.Reset(s.t.o.AckTimeout / 2)
 	}
 	s.mu.Unlock()
@@ -284,23 +282,27 @@ func (s *sender) Close(context.Context) error {
 	return nil
 }
 
-// end gives the pipe up. One that was lost stays known until it is closed, so that it can answer that the transport was.
-func (s *sender) end(cause error) {
+// end gives the pipe up. One that was lost stays known until it is closed, so that it can answer that the transport was. With
+// the answers to all that is in flight it gives those that are kept back until then.
+func (s *sender) end(cause error, kept ...func()) {
 	closed := errors.Is(cause, bus.ErrClosed)
 	s.mu.Lock()
 	first := s.cause == nil
 	if first || closed {
 		s.cause = cause
 	}
-	quiet := s.ring.head == s.ring.next
+	quiet := s.window.Empty()
 	if first {
 		close(s.gone)
-		for s.ring.head < s.ring.next {
-			if sl := s.ring.take(s.ring.head); sl.p != nil {
-				sl.p.settle(sl.i, errUnconfirmed)
+		for !s.window.Empty() {
+			if sl, ok := s.window.Take(s.window.Oldest()); ok {
+				sl.p.Settle(sl.i, errUnconfirmed)
 			}
 		}
 		s.watchdog.Stop()
+	}
+	for _, answer := range kept {
+		answer()
 	}
 	s.mu.Unlock()
 	if first {

@@ -11,6 +11,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // A session is one channel of a source. Nothing spans two: what a group had on a channel that was lost comes again.
@@ -60,7 +61,7 @@ func (s *source) run(ctx context.Context, ses *session) {
 		if ses, err = s.reconnect(ctx); err != nil {
 			s.mu.Lock()
 			s.failed = err
-			s.ring()
+			s.bell.Ring()
 			s.mu.Unlock()
 			select {
 			case <-s.stop:
@@ -112,7 +113,7 @@ func (s *source) again(ctx context.Context) (*session, error) {
 	if !s.t.o.Require {
 		for _, topic := range s.sub.Topics {
 			if err := s.t.declare(ctx, topic); err != nil {
-				return nil, fmt.Errorf("topic %s: %w", quote(topic), err)
+				return nil, fmt.Errorf("topic %s: %w", driver.Quote(topic), err)
 			}
 		}
 	}
@@ -157,8 +158,8 @@ func (ses *session) open() (err error) {
 			continue
 		}
 		if err := s.t.bindQueue(ses.link, topic, s.queues[i]); err != nil {
-			s.t.routes.forget(topic)
-			return fmt.Errorf("topic %s: %w", quote(topic), err)
+			s.t.routes.Forget(topic)
+			return fmt.Errorf("topic %s: %w", driver.Quote(topic), err)
 		}
 	}
 	if ses.ch, err = ses.link.conn.Channel(); err != nil {
@@ -177,14 +178,14 @@ func (ses *session) open() (err error) {
 				err = ses.ch.QueueBind(q.Name, bindAll, topic, false, nil)
 			}
 			if err != nil {
-				s.t.routes.forget(topic)
-				return fmt.Errorf("topic %s: %w", quote(topic), classify(err))
+				s.t.routes.Forget(topic)
+				return fmt.Errorf("topic %s: %w", driver.Quote(topic), classify(err))
 			}
 			s.queues[i].Name = q.Name
 		}
 		in, err := ses.ch.Consume(s.queues[i].Name, "", false, false, false, false, nil)
 		if err != nil {
-			return fmt.Errorf("topic %s: %w", quote(topic), classify(err))
+			return fmt.Errorf("topic %s: %w", driver.Quote(topic), classify(err))
 		}
 		ses.in = append(ses.in, in)
 	}
@@ -229,7 +230,7 @@ func (ses *session) arrive(f *feed, in <-chan amqp.Delivery) {
 			signal(ses.caught)
 		}
 		if ready && s.held < s.max {
-			s.ring()
+			s.bell.Ring()
 		}
 		waits := len(f.run) > 0
 		s.mu.Unlock()

@@ -56,7 +56,7 @@ func (s *source) Settle(_ context.Context, settlements []bus.Settlement) []error
 		owed = ses.tags.owed
 		due = owed >= s.prefetch()/4 || time.Since(ses.acked) >= floorEvery // the node must not run out of room to deliver
 	}
-	s.ring() // there is room below MaxInFlight
+	s.bell.Ring() // there is room below MaxInFlight
 	s.mu.Unlock()
 	var err error
 	if due {

@@ -8,11 +8,12 @@ import (
 	"testing"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // newBareSource has a session without a connection, whose acknowledgements go to node.
 func newBareSource(prefetch int, node func(tag uint64, multiple bool) error) (*source, *session) {
-	s := &source{kind: shared, max: prefetch, queues: make([]Queue, 1), bell: make(chan struct{}, 1)}
+	s := &source{kind: shared, max: prefetch, queues: make([]Queue, 1), bell: driver.NewBell()}
 	s.feeds = []*feed{{s: s}}
 	s.ses = &session{s: s, poke: make(chan struct{}, 1), lost: make(chan struct{}), ack: node}
 	s.ses.tags.first = 1

@@ -2,12 +2,12 @@ package rabbitmq
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 	"github.com/sixfold-go/sixfold/cloudevents"
 )
 
@@ -30,20 +30,19 @@ type source struct {
 	queues  []Queue
 	binding *cloudevents.Binding
 
-	bell   chan struct{} // rings when a blocked Receive should look again
 	gone   chan struct{} // closed by Close
 	stop   chan context.Context
 	done   chan struct{} // closed when the goroutine has ended
 	cancel context.CancelFunc
 
-	mu      sync.Mutex // guards what follows, and every feed and tag
-	ses     *session   // nil while there is no connection
-	feeds   []*feed    // one for each topic; of a copy they stay over connections
-	held    int        // handed out and not settled
-	turn    int        // feed that has its turn
-	blocked bool
-	closed  bool
-	failed  error // why there will be no connection any more
+	mu     sync.Mutex   // guards what follows, and every feed and tag
+	ses    *session     // nil while there is no connection
+	feeds  []*feed      // one for each topic; of a copy they stay over connections
+	held   int          // handed out and not settled
+	turns  driver.Turns // of feeds
+	bell   driver.Bell  // rings when a blocked Receive should look again
+	closed bool
+	failed error // why there will be no connection any more
 }
 
 // quantum is how many messages a feed gives before the next one has its turn.
@@ -63,13 +62,13 @@ func (t *Transport) subscribe(ctx context.Context, sub bus.Subscription) (*sourc
 	if err := t.usable(ctx); err != nil {
 		return nil, err
 	}
-	if err := checkSubscription(sub); err != nil {
+	if err := driver.CheckSubscription(sub, checkTopic); err != nil {
 		return nil, err
 	}
 	if err := t.declareOptions(ctx); err != nil {
 		return nil, err
 	}
-	s := &source{t: t, sub: sub, max: sub.MaxInFlight, binding: cloudevents.AMQP(), bell: make(chan struct{}, 1), gone: make(chan struct{}),
+	s := &source{t: t, sub: sub, max: sub.MaxInFlight, binding: cloudevents.AMQP(), bell: driver.NewBell(), gone: make(chan struct{}),
 		stop: make(chan context.Context, 1), done: make(chan struct{})}
 	if s.max == 0 {
 		s.max = 1000
@@ -82,13 +81,13 @@ func (t *Transport) subscribe(ctx context.Context, sub bus.Subscription) (*sourc
 	}
 	for _, topic := range sub.Topics {
 		if err := t.declare(ctx, topic); err != nil {
-			return nil, fmt.Errorf("topic %s: %w", quote(topic), err)
+			return nil, fmt.Errorf("topic %s: %w", driver.Quote(topic), err)
 		}
 		q := Queue{}
 		if s.kind != copied {
 			var err error
 			if q, err = t.queueOf(topic, sub.Group, sub.Ordered); err != nil {
-				return nil, fmt.Errorf("topic %s: %w", quote(topic), err)
+				return nil, fmt.Errorf("topic %s: %w", driver.Quote(topic), err)
 			}
 		}
 		s.queues = append(s.queues, q)
@@ -115,47 +114,10 @@ func (t *Transport) subscribe(ctx context.Context, sub bus.Subscription) (*sourc
 	return s, nil
 }
 
-// checkSubscription says everything that is wrong with one.
-func checkSubscription(sub bus.Subscription) error {
-	var errs []error
-	if len(sub.Topics) == 0 {
-		errs = append(errs, errors.New("there is no topic; name at least one"))
-	}
-	seen := make(map[string]bool, len(sub.Topics))
-	for _, topic := range sub.Topics {
-		if err := checkTopic(topic); err != nil {
-			errs = append(errs, err)
-		}
-		if seen[topic] {
-			errs = append(errs, fmt.Errorf("topic %s is there twice; name it once", quote(topic)))
-		}
-		seen[topic] = true
-	}
-	if sub.MaxInFlight < 0 {
-		errs = append(errs, fmt.Errorf("MaxInFlight is negative (%d); leave it 0 for 1,000", sub.MaxInFlight))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("%w: %w", bus.ErrRefused, err)
-	}
-	return nil
-}
-
 // prefetch is how many messages of one queue the node delivers before the first is acknowledged. Every member of an
 // ordered group has to have the same: what comes again to its next member is at most that much.
 func (s *source) prefetch() int {
 	return min((s.max+len(s.queues)-1)/len(s.queues), 65535)
-}
-
-// ring wakes a blocked Receive. mu is held.
-func (s *source) ring() {
-	if !s.blocked {
-		return
-	}
-	s.blocked = false
-	select {
-	case s.bell <- struct{}{}:
-	default:
-	}
 }
 
 var errSourceClosed = fmt.Errorf("%w: the source was closed; subscribe again", bus.ErrClosed)
@@ -175,7 +137,7 @@ func (s *source) Receive(ctx context.Context, max int) ([]*bus.Delivery, error) 
 			return ds, err
 		}
 		select {
-		case <-s.bell:
+		case <-s.bell.C():
 		case <-s.gone:
 		case <-ctx.Done():
 		}
@@ -193,7 +155,7 @@ func (s *source) poll(most int) ([]*bus.Delivery, error) {
 		return nil, fmt.Errorf("rabbitmq: receive: %w", s.failed)
 	}
 	ds := s.take(min(most, s.max-s.held))
-	s.blocked = len(ds) == 0
+	s.bell.Wait(len(ds) == 0)
 	return ds, nil
 }
 
@@ -203,21 +165,11 @@ func (s *source) take(n int) []*bus.Delivery {
 		return nil
 	}
 	var ds []*bus.Delivery
-	for came := true; came && len(ds) < n; {
-		came = false
-		for i := 0; i < len(s.feeds) && len(ds) < n; i++ {
-			before := len(ds)
-			most := n - before
-			if len(s.feeds) > 1 {
-				most = min(most, quantum)
-			}
-			ds = s.feeds[(s.turn+i)%len(s.feeds)].hand(most, ds)
-			came = came || len(ds) > before
-		}
-	}
-	if len(s.feeds) > 0 {
-		s.turn = (s.turn + 1) % len(s.feeds)
-	}
+	s.turns.Take(len(s.feeds), n, quantum, func(feed, most int) int {
+		before := len(ds)
+		ds = s.feeds[feed].hand(most, ds)
+		return len(ds) - before
+	})
 	return ds
 }
 

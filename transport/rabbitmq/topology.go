@@ -10,6 +10,8 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/sixfold-go/sixfold"
+
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // A Topology describes exchanges, queues and bindings. It is immutable.
@@ -82,7 +84,7 @@ func NewTopology(parts ...Part) (*Topology, error) {
 		}
 		names[name] = true
 		if err != nil {
-			errs = append(errs, fmt.Errorf("rabbitmq: topology: %s %s: %w: %w", kind, quote(name), sixfold.ErrInvalid, err))
+			errs = append(errs, fmt.Errorf("rabbitmq: topology: %s %s: %w: %w", kind, driver.Quote(name), sixfold.ErrInvalid, err))
 		}
 	}
 	for _, e := range t.exchanges {
@@ -93,7 +95,7 @@ func NewTopology(parts ...Part) (*Topology, error) {
 	}
 	for _, b := range t.bindings {
 		if err := b.check(exchanges, queues); err != nil {
-			errs = append(errs, fmt.Errorf("rabbitmq: topology: binding from %s to %s: %w: %w", quote(b.From), quote(b.To+b.ToExchange), sixfold.ErrInvalid, err))
+			errs = append(errs, fmt.Errorf("rabbitmq: topology: binding from %s to %s: %w: %w", driver.Quote(b.From), driver.Quote(b.To+b.ToExchange), sixfold.ErrInvalid, err))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -120,7 +122,7 @@ func (t *Topology) Parts() []Part {
 func (e Exchange) check() error {
 	err := errors.Join(checkName(e.Name, e.Existing), checkArgs(e.Args))
 	if !slices.Contains([]string{"", "fanout", "direct", "topic", "headers"}, e.Kind) && !strings.HasPrefix(e.Kind, "x-") {
-		err = errors.Join(err, fmt.Errorf("its kind is %s; use fanout, direct, topic, headers or one of a plugin, like x-consistent-hash", quote(e.Kind)))
+		err = errors.Join(err, fmt.Errorf("its kind is %s; use fanout, direct, topic, headers or one of a plugin, like x-consistent-hash", driver.Quote(e.Kind)))
 	}
 	return err
 }

@@ -69,7 +69,7 @@ func (s *sender) Send(ctx context.Context, all []bus.Outgoing) bus.Pending {
 			}
 			continue
 		}
-		row, err := rowOf(o)
+		row, err := rowOf(o, s.t.maxBody)
 		if err != nil {
 			b.early[i] = err
 			if o.Key != "" {
@@ -110,7 +110,7 @@ func (s *sender) admit(ctx context.Context, o *bus.Outgoing) error {
 
 // rowOf makes the row of an envelope. What the database would refuse must not look like an outage, which is tried again
 // for ever.
-func rowOf(o *bus.Outgoing) (outbox.Row, error) {
+func rowOf(o *bus.Outgoing, maxBody int) (outbox.Row, error) {
 	refused := func(err error) (outbox.Row, error) {
 		return outbox.Row{}, fmt.Errorf("sqlqueue: send: %w: %w", bus.ErrRefused, err)
 	}
@@ -121,8 +121,8 @@ func rowOf(o *bus.Outgoing) (outbox.Row, error) {
 	switch err := sixfold.CheckTopic(o.Topic); {
 	case err != nil:
 		return refused(err)
-	case size > MaxBody:
-		return outbox.Row{}, fmt.Errorf("sqlqueue: send to %.64q: %w: %d bytes of body and headers, the limit is %d; send the address of the data", o.Topic, bus.ErrTooLarge, size, MaxBody)
+	case size > maxBody:
+		return outbox.Row{}, fmt.Errorf("sqlqueue: send to %.64q: %w: %d bytes of body and headers, the limit is %d; send the address of the data", o.Topic, bus.ErrTooLarge, size, maxBody)
 	case o.ID == "":
 		return refused(errors.New("the message has no id; give one"))
 	}

@@ -58,14 +58,15 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// MaxBody bounds body and headers of a message together, in bytes.
+// MaxBody bounds body and headers of a message together, in bytes, where the database states no lower limit.
 const MaxBody = 16 << 20
 
 // Transport is a database as the broker. It is safe for concurrent use and owns nothing but what Open and Subscribe
 // answered: the database stays the caller's.
 type Transport struct {
-	store Store
-	opts  Options
+	store   Store
+	opts    Options
+	maxBody int
 
 	mu     sync.Mutex
 	closed bool
@@ -77,7 +78,7 @@ type closer interface{ Close(context.Context) error }
 
 // New makes the Transport of a database. It reports every problem at once, and asks nothing of the database.
 func New(st Store, opts *Options) (*Transport, error) {
-	t := &Transport{store: st, open: make(map[closer]struct{})}
+	t := &Transport{store: st, maxBody: MaxBody, open: make(map[closer]struct{})}
 	if opts != nil {
 		t.opts = *opts
 		t.opts.Priority, t.opts.Groups = maps.Clone(opts.Priority), slices.Clone(opts.Groups)
@@ -90,6 +91,8 @@ func New(st Store, opts *Options) (*Transport, error) {
 		bad("the store is nil; pass store.Postgres(…).Broker() or that of another database")
 	} else if e, ok := st.(interface{ Err() error }); ok && e.Err() != nil {
 		errs = append(errs, fmt.Errorf("sqlqueue: %w", e.Err()))
+	} else if lower, ok := st.(interface{ MaxBody() int }); ok && lower.MaxBody() > 0 {
+		t.maxBody = min(t.maxBody, lower.MaxBody())
 	}
 	for _, d := range []struct {
 		name  string
@@ -135,7 +138,7 @@ func New(st Store, opts *Options) (*Transport, error) {
 
 // Capabilities implements bus.Transport.
 func (t *Transport) Capabilities() bus.Capabilities {
-	return bus.Capabilities{Name: "sqlqueue", OrderPerKey: true, PrefixPerKey: true, Confirms: true, Copies: true, MaxBody: MaxBody}
+	return bus.Capabilities{Name: "sqlqueue", OrderPerKey: true, PrefixPerKey: true, Confirms: true, Copies: true, MaxBody: t.maxBody}
 }
 
 // Open implements bus.Transport. It asks the database once whether it may be used, and makes Options.Groups.

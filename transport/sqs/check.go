@@ -13,6 +13,7 @@ import (
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // DeclareTopology makes what is not there. What is there stays as it is: CheckTopology says where it differs. With
@@ -169,7 +170,7 @@ func compare(name string, existing bool, want, have map[string]string) bus.Part 
 	var texts []string
 	for _, k := range slices.Sorted(maps.Keys(want)) {
 		if have[k] != want[k] && !sameJSON(have[k], want[k]) {
-			texts = append(texts, fmt.Sprintf("%s is %s, should be %s", k, quote(have[k]), quote(want[k])))
+			texts = append(texts, fmt.Sprintf("%s is %s, should be %s", k, driver.Quote(have[k]), driver.Quote(want[k])))
 		}
 	}
 	if len(texts) > 0 {

@@ -46,6 +46,22 @@ func configure(ctx context.Context, o *Options) (aws.Config, *http.Transport, er
 	return c, pool, nil
 }
 
+// Ping asks SQS, and SNS where it is used, whether they are there and know who asks. It needs no right: an action that is not
+// granted is an answer too. Errors wrap bus.ErrRefused and bus.ErrUnavailable.
+func (t *Transport) Ping(ctx context.Context) error {
+	err := t.usable(ctx)
+	if err == nil {
+		err = t.reach(ctx)
+	}
+	if err == nil {
+		err = t.reachSNS(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("sqs: ping: %w", err)
+	}
+	return nil
+}
+
 // reach asks the service for something small, to learn whether it is there and knows who asks. An action that is not
 // granted tells that as well.
 func (t *Transport) reach(ctx context.Context) error {

@@ -64,7 +64,7 @@ func (t *Transport) newCopy(ctx context.Context, topic string) (*copied, error) 
 	if err != nil {
 		return nil, errors.Join(err, t.endCopy(context.WithoutCancel(ctx), c))
 	}
-	t.routes.forget(topic)
+	t.routes.Forget(topic)
 	return c, nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // tagGroup of a queue that is a topic names the one group that reads it.
@@ -28,7 +29,7 @@ func (t *Transport) Declare(ctx context.Context, topics ...string) error {
 			err = t.declare(ctx, topic)
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("sqs: declare %s: %w", quote(topic), err))
+			errs = append(errs, fmt.Errorf("sqs: declare %s: %w", driver.Quote(topic), err))
 		}
 	}
 	return errors.Join(errs...)
@@ -58,7 +59,7 @@ func (t *Transport) declare(ctx context.Context, topic string) error {
 
 // declareOne answers the ARN of the topic, if it is one of SNS.
 func (t *Transport) declareOne(ctx context.Context, topic string) (arn string, err error) {
-	defer t.routes.forget(topic)
+	defer t.routes.Forget(topic)
 	if t.hasSNS(topic) {
 		of, err := t.topicOf(topic)
 		if err != nil {
@@ -89,12 +90,8 @@ func (t *Transport) declareOptions(ctx context.Context) error {
 	if err := t.Declare(ctx, t.o.Topics...); err != nil {
 		return err
 	}
-	for _, sub := range t.o.Groups {
-		for _, topic := range sub.Topics {
-			if _, err := t.groupQueue(ctx, topic, sub.Group); err != nil {
-				return fmt.Errorf("group %s: topic %s: %w", quote(sub.Group), quote(topic), err)
-			}
-		}
+	if err := t.declareGroups(ctx, t.o.Groups); err != nil {
+		return err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -134,7 +131,7 @@ func (t *Transport) groupQueue(ctx context.Context, topic, group string) (*place
 	if _, err := t.needSubscription(ctx, Subscription{Topic: of.Name, Queue: q.Name}, arn, p.arn()); err != nil {
 		return nil, err
 	}
-	t.routes.forget(topic)
+	t.routes.Forget(topic)
 	t.look(p, arn)
 	return p, nil
 }
@@ -153,7 +150,7 @@ func (t *Transport) claim(ctx context.Context, p *place, group string) error {
 		return nil
 	case owner != "":
 		return fmt.Errorf("%w: the queue %s is read by the group %s, and a second one would take messages away from it; use SNS topics (leave Options.PointToPoint out), or remove the queue's tag %s if that group is gone",
-			bus.ErrRefused, p.name, quote(owner), tagGroup)
+			bus.ErrRefused, p.name, driver.Quote(owner), tagGroup)
 	case t.o.Require:
 		return nil
 	}

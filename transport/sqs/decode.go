@@ -7,6 +7,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
+	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
 	"github.com/sixfold-go/sixfold/cloudevents"
 )
@@ -16,6 +17,16 @@ import (
 var binding = sync.OnceValues(func() (*cloudevents.Binding, error) {
 	return cloudevents.NewBinding("ce-", &cloudevents.BindingOptions{ContentType: attrName, AlsoRead: []string{"ce_", "cloudEvents_"}})
 })
+
+// Read fills an envelope from a message of SQS as a Source does, for who receives it by other means: a function of Lambda, the
+// client of AWS. It was received with all message attributes (MessageAttributeNames "All"). With an error, which
+// wraps sixfold.ErrInvalid, the message is no event, and the envelope has its text as the body.
+func Read(env *sixfold.Envelope, m *types.Message) error {
+	var d bus.Delivery
+	read(&d, m)
+	*env = d.Envelope
+	return d.Damaged
+}
 
 // read fills a delivery from a message: a structured event, also where no attribute says so, or one in binary mode.
 func read(d *bus.Delivery, m *types.Message) {

@@ -12,6 +12,7 @@ import (
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
 	"github.com/sixfold-go/sixfold/cloudevents"
+	"github.com/sixfold-go/sixfold/internal/signed"
 )
 
 // The attribute of every message.
@@ -106,6 +107,9 @@ func printable(s string) bool {
 func dedupID(o *bus.Outgoing) string {
 	if strings.HasSuffix(o.Topic, bus.DeadSuffix) || len(o.Headers) > 0 && o.Headers[bus.DeadConsumer] != "" {
 		return sixfold.NewID()
+	}
+	if mark := signed.Mark(o.Headers); mark != "" { // or a forged one that came first would have it dropped
+		return hash(o.Source, o.ID, strconv.Itoa(o.Epoch), mark)
 	}
 	return hash(o.Source, o.ID, strconv.Itoa(o.Epoch))
 }

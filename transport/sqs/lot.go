@@ -73,7 +73,7 @@ func (h *held) drop() {
 	if h.lot.live--; h.lot.live == 0 {
 		h.lot.end()
 	}
-	s.ring()
+	s.bell.Ring()
 	s.change.Broadcast()
 }
 

@@ -14,14 +14,6 @@ const (
 	mostName   = 80 // characters of a queue's name, the suffix among them; topics may have 256, and keep to the same
 )
 
-// quote shows at most 64 characters of a text.
-func quote(s string) string {
-	if r := []rune(s); len(r) > 64 {
-		s = string(r[:64]) + "…"
-	}
-	return fmt.Sprintf("%q", s)
-}
-
 // checkName says what is wrong with the name of a queue or a topic at AWS.
 func checkName(name string) error {
 	base := strings.TrimSuffix(name, fifoSuffix)

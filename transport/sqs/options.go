@@ -12,6 +12,7 @@ import (
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // Options of a Transport. The zero value, and nil, are right for AWS, with region and credentials from the environment.
@@ -55,8 +56,9 @@ type Options struct {
 	Pollers int
 	// Requests that a sender has in flight at most, each with up to 10 messages. 0: 16.
 	Requests int
-	// MaxBody in bytes of body and headers together. 0: what surely fits. That is 180 KiB through SNS, which takes 256 KiB, and
-	// 756 KiB without, where SQS takes 1 MiB: bytes that are no JSON grow by a third on the way.
+	// MaxBody in bytes of body and headers together. 0: what surely fits. That is 180 KiB through SNS, which takes 256 KiB unless the
+	// topic's attribute MaximumMessageSize says more, and 756 KiB without, where SQS takes 1 MiB: bytes that are no JSON
+	// grow by a third on the way.
 	MaxBody int
 	// AckTimeout is how long a sender waits for the answer to a request. 0: 30 s.
 	AckTimeout time.Duration
@@ -64,7 +66,8 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Limits of the services, in bytes of a request and of each message in it.
+// Limits of the services, in bytes of a request and of each message in it. That of SNS is what a topic has without the attribute
+// MaximumMessageSize, which goes as far as that of SQS.
 const (
 	snsLimit = 256 << 10
 	sqsLimit = 1 << 20
@@ -105,7 +108,7 @@ func (o *Options) defaulted() (Options, error) {
 		name       string
 		value      *int
 		zero, most int
-	}{{"Pollers", &d.Pollers, 4, 64}, {"Requests", &d.Requests, 16, 1024}, {"MaxBody", &d.MaxBody, maxBody(limit), limit}} {
+	}{{"Pollers", &d.Pollers, 4, 64}, {"Requests", &d.Requests, 16, 1024}, {"MaxBody", &d.MaxBody, maxBody(limit), sqsLimit}} {
 		switch {
 		case *n.value == 0:
 			*n.value = n.zero
@@ -114,7 +117,7 @@ func (o *Options) defaulted() (Options, error) {
 		}
 	}
 	if len(d.Prefix) > 24 || !legal(d.Prefix) {
-		bad("Prefix", quote(d.Prefix), "use up to 24 letters, digits, '-' and '_'")
+		bad("Prefix", driver.Quote(d.Prefix), "use up to 24 letters, digits, '-' and '_'")
 	}
 	if d.Topic != nil && d.PointToPoint {
 		bad("Topic", "set", "leave it out with PointToPoint, which has no SNS topics")
@@ -128,11 +131,7 @@ func (o *Options) defaulted() (Options, error) {
 		}
 	}
 	for _, sub := range d.Groups {
-		err := d.checkSubscription(sub)
-		if sub.Group == "" {
-			err = errors.Join(err, errors.New("the group's name is empty; a copy cannot be declared"))
-		}
-		if err != nil {
+		if err := d.checkGroup(sub); err != nil {
 			errs = append(errs, fmt.Errorf("sqs: option Groups: %w: %w", sixfold.ErrInvalid, err))
 		}
 	}
@@ -153,7 +152,7 @@ func checkEndpoint(endpoint string, plain bool) error {
 	case err != nil:
 		return fmt.Errorf("sqs: option Endpoint: %w: it is no URL; %s", sixfold.ErrInvalid, how)
 	case u.Scheme != "http" && u.Scheme != "https":
-		return fmt.Errorf("sqs: option Endpoint: %w: the scheme %s is neither https nor http; %s", sixfold.ErrInvalid, quote(u.Scheme), how)
+		return fmt.Errorf("sqs: option Endpoint: %w: the scheme %s is neither https nor http; %s", sixfold.ErrInvalid, driver.Quote(u.Scheme), how)
 	case u.Hostname() == "":
 		return fmt.Errorf("sqs: option Endpoint: %w: there is no host; %s", sixfold.ErrInvalid, how)
 	case u.User != nil:
@@ -161,7 +160,7 @@ func checkEndpoint(endpoint string, plain bool) error {
 	case u.RawQuery != "" || u.Fragment != "":
 		return fmt.Errorf("sqs: option Endpoint: %w: it has a query or a fragment; %s", sixfold.ErrInvalid, how)
 	case u.Scheme == "http" && !loopback(u.Hostname()) && !plain:
-		return fmt.Errorf("sqs: option Endpoint: %w: requests would go without TLS to the host %s; write https://, or set Plain if that is meant", sixfold.ErrInvalid, quote(u.Hostname()))
+		return fmt.Errorf("sqs: option Endpoint: %w: requests would go without TLS to the host %s; write https://, or set Plain if that is meant", sixfold.ErrInvalid, driver.Quote(u.Hostname()))
 	}
 	return nil
 }
@@ -171,30 +170,21 @@ func loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
+// checkGroup says what is wrong with a subscription that should be one of a group.
+func (o *Options) checkGroup(sub bus.Subscription) error {
+	if sub.Group == "" {
+		return o.checkSubscription(sub, errors.New("the group's name is empty; a copy cannot be declared"))
+	}
+	return o.checkSubscription(sub)
+}
+
 // checkSubscription says what is wrong with one.
-func (o *Options) checkSubscription(sub bus.Subscription) error {
-	var errs []error
-	if len(sub.Topics) == 0 {
-		errs = append(errs, errors.New("there is no topic; name at least one"))
-	}
-	seen := make(map[string]bool)
-	for _, topic := range sub.Topics {
-		if err := checkTopic(topic); err != nil {
-			errs = append(errs, err)
-		}
-		if seen[topic] {
-			errs = append(errs, fmt.Errorf("topic %s is there twice; name it once", quote(topic)))
-		}
-		seen[topic] = true
-	}
-	if sub.MaxInFlight < 0 {
-		errs = append(errs, fmt.Errorf("MaxInFlight is %d; give at least 1, or 0 for 1,000", sub.MaxInFlight))
-	}
+func (o *Options) checkSubscription(sub bus.Subscription, more ...error) error {
 	if sub.Ordered && o.Standard {
-		errs = append(errs, errors.New("standard queues keep no order; leave Options.Standard out, for FIFO queues, or Ordered"))
+		more = append(more, errors.New("standard queues keep no order; leave Options.Standard out, for FIFO queues, or Ordered"))
 	}
 	if sub.Group == "" && o.PointToPoint {
-		errs = append(errs, errors.New("a copy for each process needs SNS, which PointToPoint leaves out; name a group"))
+		more = append(more, errors.New("a copy for each process needs SNS, which PointToPoint leaves out; name a group"))
 	}
-	return errors.Join(errs...)
+	return driver.CheckSubscription(sub, checkTopic, more...)
 }

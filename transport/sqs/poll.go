@@ -78,7 +78,7 @@ func (s *source) reserve() int {
 		}
 		most := 2 * mostEntries * s.t.o.Pollers * len(s.parts) // what may wait to be received
 		room := min(mostEntries, s.max-s.held-s.buffered-s.asked, most-s.buffered-s.asked)
-		if room > 0 && (s.blocked || time.Since(s.received) < s.t.o.Visibility/3) {
+		if room > 0 && (s.bell.Awaited() || time.Since(s.received) < s.t.o.Visibility/3) {
 			s.asked += room
 			return room
 		}
@@ -144,10 +144,10 @@ func (s *source) add(p *shelf, messages []types.Message, came time.Time) *lot {
 		read(&h.delivery, m)
 		l.all = append(l.all, h)
 		l.live++
-		s.buf.push(h)
+		s.buf.Push(h)
 		s.buffered++
 	}
-	s.ring()
+	s.bell.Ring()
 	return l
 }
 

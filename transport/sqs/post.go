@@ -38,7 +38,7 @@ func (t *Transport) post(ctx context.Context, r *route, batch []*item) (errs []e
 		return errs, nil
 	}
 	if missing(err) {
-		t.routes.forget(r.topic)
+		t.routes.Forget(r.topic)
 	}
 	kind := classify(err)
 	if !answered(err) && !errors.Is(kind, bus.ErrRefused) {

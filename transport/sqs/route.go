@@ -6,12 +6,11 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // A route says where a topic is. It is immutable.
@@ -23,90 +22,19 @@ type route struct {
 	limit int // bytes of a request, and of each message in it
 }
 
-// How long an answer is believed. A topic or queue that is deleted meanwhile is noticed by the next request.
-const (
-	believeFound   = 30 * time.Second
-	believeMissing = 200 * time.Millisecond
-	mostRoutes     = 10_000
-)
-
-// routes remember where topics are. One look-up per topic is under way at a time.
-type routes struct {
-	mu sync.Mutex
-	by map[string]*known
-}
-
-type known struct {
-	looking chan struct{} // held by who looks
-	mu      sync.Mutex
-	route   *route
-	err     error // unroutable
-	until   time.Time
-}
-
-func (k *known) answer(now time.Time) (*route, error, bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.route, k.err, now.Before(k.until)
-}
-
-func (k *known) learn(r *route, err error) {
-	believe := believeFound
-	if err != nil {
-		believe = believeMissing
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.route, k.err, k.until = r, err, time.Now().Add(believe)
-}
-
-func (rs *routes) of(topic string) *known {
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	k := rs.by[topic]
-	if k == nil {
-		if rs.by == nil || len(rs.by) >= mostRoutes {
-			rs.by = make(map[string]*known)
-		}
-		k = &known{looking: make(chan struct{}, 1)}
-		rs.by[topic] = k
-	}
-	return k
-}
-
-func (rs *routes) forget(topic string) {
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	delete(rs.by, topic)
-}
+// attrMaxSize of a queue or an SNS topic is the most that a request, and each message in it, may have. SNS has 256 KiB where nobody set it.
+const attrMaxSize = "MaximumMessageSize"
 
 // route answers where a topic is: bus.ErrUnroutable if nowhere, bus.ErrRefused if it is illegal.
 func (t *Transport) route(ctx context.Context, topic string) (*route, error) {
-	k := t.routes.of(topic)
-	if r, err, ok := k.answer(time.Now()); ok {
-		return r, err
-	}
-	if err := checkTopic(topic); err != nil {
-		return nil, fmt.Errorf("%w: %w", bus.ErrRefused, err)
-	}
-	select {
-	case k.looking <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	defer func() { <-k.looking }()
-	if r, err, ok := k.answer(time.Now()); ok { // another has looked meanwhile
-		return r, err
-	}
-	r, err := t.find(ctx, topic)
-	if err == nil || errors.Is(err, bus.ErrUnroutable) {
-		k.learn(r, err)
-	}
-	return r, err
+	return t.routes.Find(ctx, topic, t.find)
 }
 
 // find looks for the SNS topic, and for the queue of a topic that has none.
 func (t *Transport) find(ctx context.Context, topic string) (*route, error) {
+	if err := checkTopic(topic); err != nil {
+		return nil, fmt.Errorf("%w: %w", bus.ErrRefused, err)
+	}
 	if t.hasSNS(topic) {
 		of, err := t.topicOf(topic)
 		if err != nil {
@@ -117,7 +45,11 @@ func (t *Transport) find(ctx context.Context, topic string) (*route, error) {
 		case err == nil && attributes["SubscriptionsConfirmed"] == "0" && t.unheard(ctx, arn):
 			return nil, fmt.Errorf("%w: no queue is subscribed to the SNS topic %s, which would drop the message; subscribe a group", bus.ErrUnroutable, of.Name)
 		case err == nil:
-			return &route{topic: topic, arn: arn, fifo: strings.HasSuffix(of.Name, fifoSuffix), limit: snsLimit}, nil
+			r := &route{topic: topic, arn: arn, fifo: strings.HasSuffix(of.Name, fifoSuffix), limit: snsLimit}
+			if most, err := strconv.Atoi(attributes[attrMaxSize]); err == nil && most > 0 {
+				r.limit = min(sqsLimit, most)
+			}
+			return r, nil
 		case !errors.Is(err, bus.ErrUnroutable):
 			return nil, err
 		}
@@ -135,7 +67,7 @@ func (t *Transport) find(ctx context.Context, topic string) (*route, error) {
 		return nil, err
 	}
 	r := &route{topic: topic, url: found.url, fifo: strings.HasSuffix(q.Name, fifoSuffix), limit: sqsLimit}
-	if most, err := strconv.Atoi(found.attributes["MaximumMessageSize"]); err == nil && most > 0 {
+	if most, err := strconv.Atoi(found.attributes[attrMaxSize]); err == nil && most > 0 {
 		r.limit = min(r.limit, most)
 	}
 	return r, nil
@@ -160,7 +92,7 @@ func (t *Transport) topicOf(topic string) (Topic, error) {
 	if t.o.Topic != nil {
 		t.o.Topic(topic, &of)
 		if err := of.check(); err != nil {
-			return of, fmt.Errorf("%w: Options.Topic made an SNS topic %s: %w", bus.ErrRefused, quote(of.Name), err)
+			return of, fmt.Errorf("%w: Options.Topic made an SNS topic %s: %w", bus.ErrRefused, driver.Quote(of.Name), err)
 		}
 	}
 	return of, nil
@@ -178,7 +110,7 @@ func (t *Transport) queueOf(topic, group string) (Queue, error) {
 		}
 		t.o.Queue(topic, group, &q)
 		if err := q.check(); err != nil {
-			return q, fmt.Errorf("%w: Options.Queue made a queue %s: %w", bus.ErrRefused, quote(q.Name), err)
+			return q, fmt.Errorf("%w: Options.Queue made a queue %s: %w", bus.ErrRefused, driver.Quote(q.Name), err)
 		}
 	}
 	return q, nil

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // A sender is one pipe of requests. Of each key it has one message in flight, since SQS can refuse an entry of a batch
@@ -19,10 +20,10 @@ type sender struct {
 
 	mu      sync.Mutex // guards what follows
 	failed  map[string]struct{}
-	behind  map[string]*fifo[*item] // keys with one in flight or ready, and what waits for it
-	ready   map[*route]*fifo[*item]
-	turns   fifo[*route] // with something ready, in turn
-	open    int          // messages without an answer
+	behind  map[string]*driver.Queue[*item] // keys with one in flight or ready, and what waits for it
+	ready   map[*route]*driver.Queue[*item]
+	turns   driver.Queue[*route] // with something ready, in turn
+	open    int                  // messages without an answer
 	bytes   int
 	running int // requests
 	room    chan struct{}
@@ -39,7 +40,7 @@ const (
 
 // An item is a message of a pending.
 type item struct {
-	p            *pending
+	p            *driver.Batch
 	i            int
 	r            *route
 	key          string
@@ -76,7 +77,7 @@ func (t *Transport) open(ctx context.Context) (*sender, error) {
 	if err := t.declareOptions(ctx); err != nil {
 		return nil, err
 	}
-	s := &sender{t: t, failed: make(map[string]struct{}), behind: make(map[string]*fifo[*item]), ready: make(map[*route]*fifo[*item]),
+	s := &sender{t: t, failed: make(map[string]struct{}), behind: make(map[string]*driver.Queue[*item]), ready: make(map[*route]*driver.Queue[*item]),
 		room: make(chan struct{}, 1), gone: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	t.mu.Lock()
@@ -92,26 +93,23 @@ func (t *Transport) open(ctx context.Context) (*sender, error) {
 // Send implements bus.Sender. It blocks while 8,192 messages or 32 MB have no answer; when ctx ends meanwhile, what was
 // not handed over fails with bus.ErrUnavailable.
 func (s *sender) Send(ctx context.Context, batch []bus.Outgoing) bus.Pending {
-	p := &pending{s: s, errs: make([]error, len(batch)), open: len(batch) + 1, done: make(chan struct{})}
-	for i := range p.errs {
-		p.errs[i] = errOpen
-	}
+	p := driver.NewBatch("sqs", &s.mu, len(batch))
 	for i := range batch {
 		if err := s.hand(ctx, p, i, &batch[i]); err != nil {
 			s.mu.Lock()
-			p.settle(i, fmt.Errorf("sqs: send to %s: %w", quote(batch[i].Topic), err))
+			p.Settle(i, fmt.Errorf("sqs: send to %s: %w", driver.Quote(batch[i].Topic), err))
 			s.mu.Unlock()
 		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dispatch()
-	p.settle(-1, nil)
+	p.Handed()
 	return p
 }
 
 // hand takes one envelope, or says why not. What it has taken gets its answer elsewhere.
-func (s *sender) hand(ctx context.Context, p *pending, i int, o *bus.Outgoing) error {
+func (s *sender) hand(ctx context.Context, p *driver.Batch, i int, o *bus.Outgoing) error {
 	if err := s.ended(); err != nil {
 		return err
 	}
@@ -146,7 +144,7 @@ func (s *sender) hand(ctx context.Context, p *pending, i int, o *bus.Outgoing) e
 }
 
 // item makes a message of an envelope.
-func (s *sender) item(ctx context.Context, p *pending, i int, o *bus.Outgoing) (*item, error) {
+func (s *sender) item(ctx context.Context, p *driver.Batch, i int, o *bus.Outgoing) (*item, error) {
 	if o.Envelope == nil {
 		return nil, fmt.Errorf("%w: there is no envelope; give one", bus.ErrRefused)
 	}
@@ -201,11 +199,11 @@ func (s *sender) enter(ctx context.Context, it *item) (err error) {
 	}
 	line := s.behind[it.key]
 	if line == nil {
-		s.behind[it.key] = &fifo[*item]{}
+		s.behind[it.key] = &driver.Queue[*item]{}
 		s.push(it)
 		return nil
 	}
-	line.push(it)
+	line.Push(it)
 	return nil
 }
 
@@ -213,16 +211,16 @@ func (s *sender) enter(ctx context.Context, it *item) (err error) {
 func (s *sender) push(it *item) {
 	q := s.ready[it.r]
 	if q == nil {
-		q = &fifo[*item]{}
+		q = &driver.Queue[*item]{}
 		s.ready[it.r] = q
-		s.turns.push(it.r)
+		s.turns.Push(it.r)
 	}
-	q.push(it)
+	q.Push(it)
 }
 
 // dispatch starts requests with what is ready. s.mu is held.
 func (s *sender) dispatch() {
-	for s.cause == nil && s.running < s.t.o.Requests && s.turns.len() > 0 {
+	for s.cause == nil && s.running < s.t.o.Requests && s.turns.Len() > 0 {
 		batch := s.take()
 		s.running++
 		s.work.Go(func() { s.request(batch) })
@@ -231,17 +229,17 @@ func (s *sender) dispatch() {
 
 // take answers what one request can have of the topic whose turn it is: ten messages, and what the limit leaves of them.
 func (s *sender) take() []*item {
-	r := s.turns.pop()
+	r := s.turns.Pop()
 	q := s.ready[r]
 	var batch []*item
-	for size := 0; q.len() > 0 && len(batch) < mostEntries; {
-		if size += q.first().size; size > r.limit {
+	for size := 0; q.Len() > 0 && len(batch) < mostEntries; {
+		if size += (*q.At(0)).size; size > r.limit {
 			break
 		}
-		batch = append(batch, q.pop())
+		batch = append(batch, q.Pop())
 	}
-	if q.len() > 0 {
-		s.turns.push(r)
+	if q.Len() > 0 {
+		s.turns.Push(r)
 	} else {
 		delete(s.ready, r)
 	}
@@ -281,15 +279,15 @@ func (s *sender) answer(it *item, err error) {
 	}
 	if err != nil {
 		s.failed[it.key] = struct{}{}
-		for line.len() > 0 {
-			s.settle(line.pop(), errBehind)
+		for line.Len() > 0 {
+			s.settle(line.Pop(), errBehind)
 		}
 	}
-	if line.len() == 0 {
+	if line.Len() == 0 {
 		delete(s.behind, it.key)
 		return
 	}
-	s.push(line.pop())
+	s.push(line.Pop())
 }
 
 // settle gives an item its answer. s.mu is held.
@@ -297,9 +295,9 @@ func (s *sender) settle(it *item, err error) {
 	s.open--
 	s.bytes -= it.size
 	if err != nil && err != errUnconfirmed {
-		err = fmt.Errorf("sqs: send to %s: %w", quote(it.r.topic), err)
+		err = fmt.Errorf("sqs: send to %s: %w", driver.Quote(it.r.topic), err)
 	}
-	it.p.settle(it.i, err)
+	it.p.Settle(it.i, err)
 }
 
 // ended says why the pipe has ended, or nil.
@@ -328,16 +326,16 @@ func (s *sender) end(cause error) {
 	if first {
 		close(s.gone)
 		for _, q := range s.ready {
-			for q.len() > 0 {
-				it := q.pop()
+			for q.Len() > 0 {
+				it := q.Pop()
 				s.settle(it, errUnconfirmed)
 				s.drop(it.key)
 			}
 		}
-		s.ready, s.turns = make(map[*route]*fifo[*item]), fifo[*route]{}
+		s.ready, s.turns = make(map[*route]*driver.Queue[*item]), driver.Queue[*route]{}
 		for _, line := range s.behind { // of what is in flight
-			for line.len() > 0 {
-				s.settle(line.pop(), errUnconfirmed)
+			for line.Len() > 0 {
+				s.settle(line.Pop(), errUnconfirmed)
 			}
 		}
 	}
@@ -353,8 +351,8 @@ func (s *sender) end(cause error) {
 // drop fails what waits behind a message that was not sent. s.mu is held.
 func (s *sender) drop(key string) {
 	if line := s.behind[key]; key != "" && line != nil {
-		for line.len() > 0 {
-			s.settle(line.pop(), errUnconfirmed)
+		for line.Len() > 0 {
+			s.settle(line.Pop(), errUnconfirmed)
 		}
 		delete(s.behind, key)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // A source is one subscription: a queue per topic, pollers that ask them for messages, and what they have answered.
@@ -23,16 +24,15 @@ type source struct {
 	work   sync.WaitGroup // the rest
 	gone   chan struct{}  // closed with the source
 	done   chan struct{}  // closed when all is given back
-	bell   chan struct{}  // at most one token: something came, or ended
 
 	mu       sync.Mutex // guards what follows
 	change   *sync.Cond // room, demand or an end, for pollers
-	buf      fifo[*held]
-	buffered int       // live ones in buf
-	held     int       // handed out and not settled
-	asked    int       // that requests under way may bring
-	blocked  bool      // Receive waits
-	received time.Time // the last Receive
+	buf      driver.Queue[*held]
+	buffered int         // live ones in buf
+	held     int         // handed out and not settled
+	asked    int         // that requests under way may bring
+	bell     driver.Bell // rings when a blocked Receive should look again
+	received time.Time   // the last Receive
 	lots     map[*lot]struct{}
 	failed   error // bus.ErrRefused: the source has ended
 	closed   bool
@@ -65,7 +65,7 @@ func (t *Transport) subscribe(ctx context.Context, sub bus.Subscription) (*sourc
 		return nil, err
 	}
 	if err := t.o.checkSubscription(sub); err != nil {
-		return nil, fmt.Errorf("%w: %w", bus.ErrRefused, err)
+		return nil, err
 	}
 	if err := t.credentials(ctx); err != nil {
 		return nil, err
@@ -73,7 +73,7 @@ func (t *Transport) subscribe(ctx context.Context, sub bus.Subscription) (*sourc
 	if err := t.declareOptions(ctx); err != nil {
 		return nil, err
 	}
-	s := &source{t: t, sub: sub, max: sub.MaxInFlight, gone: make(chan struct{}), done: make(chan struct{}), bell: make(chan struct{}, 1), lots: make(map[*lot]struct{})}
+	s := &source{t: t, sub: sub, max: sub.MaxInFlight, gone: make(chan struct{}), done: make(chan struct{}), bell: driver.NewBell(), lots: make(map[*lot]struct{})}
 	if s.max == 0 {
 		s.max = 1000
 	}
@@ -83,7 +83,7 @@ func (t *Transport) subscribe(ctx context.Context, sub bus.Subscription) (*sourc
 		p, err := t.shelf(ctx, topic, sub.Group)
 		if err != nil {
 			s.undo(ctx)
-			return nil, fmt.Errorf("topic %s: %w", quote(topic), err)
+			return nil, fmt.Errorf("topic %s: %w", driver.Quote(topic), err)
 		}
 		s.parts = append(s.parts, p)
 	}
@@ -141,18 +141,6 @@ func (s *source) start() {
 	}
 }
 
-// ring wakes a blocked Receive. mu is held.
-func (s *source) ring() {
-	if !s.blocked {
-		return
-	}
-	s.blocked = false
-	select {
-	case s.bell <- struct{}{}:
-	default:
-	}
-}
-
 // Receive implements bus.Source. It blocks while SQS cannot be reached, and fails with bus.ErrRefused when it does not accept the
 // credentials any more, or the queue was deleted.
 func (s *source) Receive(ctx context.Context, max int) ([]*bus.Delivery, error) {
@@ -168,11 +156,11 @@ func (s *source) Receive(ctx context.Context, max int) ([]*bus.Delivery, error) 
 			return ds, err
 		}
 		select {
-		case <-s.bell:
+		case <-s.bell.C():
 		case <-s.gone:
 		case <-ctx.Done():
 			s.mu.Lock()
-			s.blocked = false
+			s.bell.Wait(false)
 			s.mu.Unlock()
 		}
 	}
@@ -190,8 +178,8 @@ func (s *source) take(most int) ([]*bus.Delivery, error) {
 	}
 	s.received = time.Now()
 	var ds []*bus.Delivery
-	for s.buf.len() > 0 && len(ds) < most && s.held < s.max {
-		h := s.buf.pop()
+	for s.buf.Len() > 0 && len(ds) < most && s.held < s.max {
+		h := s.buf.Pop()
 		if !h.live {
 			continue
 		}
@@ -200,7 +188,7 @@ func (s *source) take(most int) ([]*bus.Delivery, error) {
 		h.out = true
 		ds = append(ds, &h.delivery)
 	}
-	s.blocked = len(ds) == 0
+	s.bell.Wait(len(ds) == 0)
 	s.change.Broadcast()
 	return ds, nil
 }
@@ -211,7 +199,7 @@ func (s *source) fail(err error) {
 		s.failed = err
 		s.t.o.Logger.Error("sqs: a subscription has ended", "group", s.sub.Group, "err", err)
 	}
-	s.ring()
+	s.bell.Ring()
 	s.change.Broadcast()
 }
 
@@ -223,7 +211,7 @@ func (s *source) Close(ctx context.Context) error {
 	if first {
 		s.closed = true
 		close(s.gone)
-		s.ring()
+		s.bell.Ring()
 		s.change.Broadcast()
 	}
 	holds := s.held+s.buffered > 0

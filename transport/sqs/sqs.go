@@ -16,6 +16,7 @@ import (
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // Transport is SQS, with SNS, as a broker. It is safe for concurrent use.
@@ -24,7 +25,7 @@ type Transport struct {
 	sqs    *sqs.Client
 	sns    *sns.Client     // nil: PointToPoint
 	own    *http.Transport // of the clients that were made here; nil: they are the user's
-	routes routes
+	routes driver.Known[*route]
 	home   home
 
 	mu       sync.Mutex // guards what follows
@@ -82,6 +83,10 @@ func NewClients(q *sqs.Client, n *sns.Client, opts *Options) (*Transport, error)
 func newTransport(o Options) *Transport {
 	return &Transport{o: o, senders: make(map[*sender]struct{}), sources: make(map[*source]struct{})}
 }
+
+// Clients answers the clients of SQS and SNS, for what the transport does not do; n is nil with Options.PointToPoint. Their connections
+// end with the transport, unless they are the user's own.
+func (t *Transport) Clients() (q *sqs.Client, n *sns.Client) { return t.sqs, t.sns }
 
 // longestHold is how long SQS keeps a message invisible, extended or not.
 const longestHold = 12 * time.Hour

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/sixfold-go/sixfold"
+
+	"github.com/sixfold-go/sixfold/bus/driver"
 )
 
 // A Topology describes queues, SNS topics and subscriptions. It is immutable.
@@ -46,7 +48,8 @@ type Topic struct {
 	Name string
 	// Existing ones are not made, only looked for.
 	Existing bool
-	// Attributes are further ones, by AWS's names.
+	// Attributes are further ones, by AWS's names: "MaximumMessageSize" is "262144" unless it says up to "1048576", with which
+	// a topic has 100 subscriptions at most, of SQS, Lambda and Firehose.
 	Attributes map[string]string
 	// Tags of a topic that is made.
 	Tags map[string]string
@@ -83,7 +86,7 @@ func NewTopology(parts ...Part) (*Topology, error) {
 		}
 		names[name] = true
 		if err != nil {
-			errs = append(errs, fmt.Errorf("sqs: topology: %s %s: %w: %w", kind, quote(name), sixfold.ErrInvalid, err))
+			errs = append(errs, fmt.Errorf("sqs: topology: %s %s: %w: %w", kind, driver.Quote(name), sixfold.ErrInvalid, err))
 		}
 	}
 	for _, q := range t.queues {
@@ -91,7 +94,7 @@ func NewTopology(parts ...Part) (*Topology, error) {
 	}
 	for _, q := range t.queues {
 		if q.DeadQueue != "" && !queues[q.DeadQueue] {
-			errs = append(errs, fmt.Errorf("sqs: topology: queue %s: %w: its DeadQueue is no queue of the topology; add one, with Existing if it is there", quote(q.Name), sixfold.ErrInvalid))
+			errs = append(errs, fmt.Errorf("sqs: topology: queue %s: %w: its DeadQueue is no queue of the topology; add one, with Existing if it is there", driver.Quote(q.Name), sixfold.ErrInvalid))
 		}
 	}
 	for _, o := range t.topics {
@@ -125,7 +128,7 @@ func fieldOf(attributes, fields map[string]string) error {
 	var errs []error
 	for name := range attributes {
 		if field, there := fields[name]; there {
-			errs = append(errs, fmt.Errorf("its Attributes have %s; use %s", quote(name), field))
+			errs = append(errs, fmt.Errorf("its Attributes have %s; use %s", driver.Quote(name), field))
 		}
 	}
 	return errors.Join(errs...)
@@ -138,7 +141,7 @@ func (q Queue) check() error {
 		errs = append(errs, fmt.Errorf("its Retention is %v; give 1m to 336h in whole seconds, or 0 for 336h", q.Retention))
 	}
 	if (q.DeadQueue == "") != (q.MaxReceives == 0) || q.MaxReceives < 0 || q.MaxReceives > 1000 {
-		errs = append(errs, fmt.Errorf("its DeadQueue is %s and MaxReceives %d; give both, with 1 to 1000, or neither", quote(q.DeadQueue), q.MaxReceives))
+		errs = append(errs, fmt.Errorf("its DeadQueue is %s and MaxReceives %d; give both, with 1 to 1000, or neither", driver.Quote(q.DeadQueue), q.MaxReceives))
 	}
 	if q.DeadQueue != "" && fifoName(q.DeadQueue) != fifoName(q.Name) {
 		errs = append(errs, errors.New("its DeadQueue is of the other kind; FIFO queues need a FIFO queue, standard ones a standard one"))

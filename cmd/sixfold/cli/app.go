@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/examples/demo/demo"
 )
 
@@ -32,17 +33,23 @@ type app struct {
 	format   string
 	insecure bool
 	timeout  time.Duration
+
+	sagas  []Saga                     // of Sagas
+	routes map[string][]sixfold.Route // of Routes, by consumer
 }
 
 // Main runs the command with its arguments and answers the exit code: 0 done, 1 failed, 2 used wrongly, 3 cannot connect,
 // 4 refused for safety. SIGINT and SIGTERM end it in order.
-func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+func Main(args []string, stdin io.Reader, stdout, stderr io.Writer, opts ...Option) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if demo.IsChild() { // the demo starts its relays by running this program again
 		return demo.Main(ctx, demo.Databases(), nil, stdout, stderr)
 	}
 	a := &app{stdin: stdin, out: stdout, err: stderr, secrets: newSecrets(args)}
+	for _, o := range opts {
+		o(a)
+	}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(stdin)
@@ -54,12 +61,13 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 // root is the command with all others below it.
 func (a *app) root() *cobra.Command {
 	root := a.group("sixfold", "look after the outbox of Sixfold, its tables, and the topics of a broker",
-		a.demoCommand(), a.migrateCommand(), a.grantsCommand(), a.doctorCommand(), a.outboxCommand(), a.deadCommand(), a.parkedCommand(), a.explainCommand(), a.busCommand(), a.versionCommand())
+		a.demoCommand(), a.migrateCommand(), a.grantsCommand(), a.doctorCommand(), a.outboxCommand(), a.deadCommand(), a.parkedCommand(), a.explainCommand(), a.scheduleCommand(), a.sagaCommand(), a.checkCommand(), a.busCommand(), a.versionCommand())
 	root.Long = `Look after the outbox of Sixfold, its tables, and the topics of a broker.
 
 The database is that of --dsn or SIXFOLD_DSN: postgres://user@host/database?sslmode=verify-full,
 "host=... dbname=..." as libpq takes it, mysql://user@host/database, or sqlite:path. The broker is that of --broker or
-SIXFOLD_BROKER: nats://host:4222 or tls://host:4222, amqp://host/vhost or amqps://host/vhost.
+SIXFOLD_BROKER: nats://host:4222 or tls://host:4222, amqp://host/vhost or amqps://host/vhost,
+kafka://host:9092, sqs://region (with credentials from AWS's own places), or the DSN of a database.
 Passwords belong into the variables, not into arguments, which every user of the machine can
 read.
 

@@ -43,7 +43,7 @@ type peeked struct {
 func brokers() map[string]func(a *app, ctx context.Context, urls string) (broker, error) {
 	return map[string]func(a *app, ctx context.Context, urls string) (broker, error){
 		"nats": (*app).openNATS, "tls": (*app).openNATS, "ws": (*app).openNATS, "wss": (*app).openNATS,
-		"amqp": (*app).openRabbitMQ, "amqps": (*app).openRabbitMQ, "kafka": (*app).openKafka, "kafkas": (*app).openKafka,
+		"amqp": (*app).openRabbitMQ, "amqps": (*app).openRabbitMQ, "kafka": (*app).openKafka, "kafkas": (*app).openKafka, "sqs": (*app).openSQS,
 		"postgres": (*app).openSQLQueue, "postgresql": (*app).openSQLQueue, "sqlite": (*app).openSQLQueue,
 	}
 }
@@ -55,7 +55,7 @@ func (a *app) openBroker(ctx context.Context) (broker, error) {
 		urls = os.Getenv("SIXFOLD_BROKER")
 	}
 	if strings.TrimSpace(urls) == "" {
-		return nil, usage("there is no URL of a broker", "give --broker, or set SIXFOLD_BROKER, to nats://host:4222, amqp://host:5672 or the DSN of a database")
+		return nil, usage("there is no URL of a broker", "give --broker, or set SIXFOLD_BROKER, to nats://host:4222, amqp://host:5672, kafka://host:9092, sqs://region or the DSN of a database")
 	}
 	scheme, _, ok := strings.Cut(urls, "://")
 	if !ok || !isWord(scheme) {
@@ -63,7 +63,7 @@ func (a *app) openBroker(ctx context.Context) (broker, error) {
 	}
 	open := brokers()[scheme]
 	if open == nil {
-		return nil, unknownScheme("URL of the broker", scheme, []string{"nats", "tls", "ws", "wss", "amqp", "amqps", "kafka", "kafkas", "postgres", "sqlite"})
+		return nil, unknownScheme("URL of the broker", scheme, []string{"nats", "tls", "ws", "wss", "amqp", "amqps", "kafka", "kafkas", "sqs", "postgres", "sqlite"})
 	}
 	if scheme == "postgres" || scheme == "postgresql" || scheme == "sqlite" {
 		return open(a, ctx, urls) // which is a DSN

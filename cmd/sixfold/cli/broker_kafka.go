@@ -148,22 +148,16 @@ func (b *kafkaBroker) peek(ctx context.Context, topic string, most int) (list []
 				if open && r.Offset+1 >= end {
 					delete(ends, r.Partition)
 				}
-				if !open || len(list) >= most {
+				if !open || len(list) >= most || r.Attrs.IsControl() {
 					return
 				}
 				p := peeked{at: fmt.Sprintf("%s/%d/%d", topic, r.Partition, r.Offset)}
-				p.damaged = binding.Read(&p.env, func(yield func(string, string) bool) {
-					for _, h := range r.Headers {
-						if !yield(h.Key, string(h.Value)) {
-							return
-						}
-					}
-				}, r.Value)
+				p.damaged = binding.Read(&p.env, headersOf(r), r.Value)
 				list = append(list, p)
 			})
 		}
 		return nil
-	}, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: parts}))
+	}, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: parts}), kgo.KeepControlRecords()) // whose ends may be controls
 	return list, total, err
 }
 

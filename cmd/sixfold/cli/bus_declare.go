@@ -25,7 +25,7 @@ there stays as it is; where it differs from the file, that is said, and the exit
     replicas = 3
     dedup = "2m"          # a second message of the same id within this is dropped
 
-RabbitMQ has no lanes, replicas and dedup; on Kafka lanes are partitions, and there is no dedup. What only one kind of broker has, each key optional:
+RabbitMQ and SQS have no lanes, replicas and dedup; on Kafka lanes are partitions, and there is no dedup. What only one kind of broker has, each key optional:
 
     [[rabbitmq.exchange]]  # name, kind, transient, auto_delete, internal, existing, args
     [[rabbitmq.queue]]     # name, classic, transient, auto_delete, single_active,
@@ -33,7 +33,10 @@ RabbitMQ has no lanes, replicas and dedup; on Kafka lanes are partitions, and th
     [[rabbitmq.binding]]   # from, to or to_exchange, key, args
     [[nats.stream]]        # topic, lanes, replicas, dedup, max_age, max_bytes, max_messages,
                            # storage, discard, existing
-    [[kafka.topic]]        # name, partitions, replication, config`}
+    [[kafka.topic]]        # name, partitions, replication, config
+    [[sqs.queue]]          # name, retention, dead_queue, max_receives, existing, attributes, tags
+    [[sqs.topic]]          # name, existing, attributes, tags
+    [[sqs.subscription]]   # topic, queue, attributes`}
 	c.Flags().StringVar(&path, "topology", "", "TOML `file` with the topics")
 	c.Flags().BoolVar(&dry, "dry-run", false, "say what would be made and what differs, and make nothing")
 	c.RunE = func(c *cobra.Command, args []string) error {

@@ -9,8 +9,8 @@ import (
 func (a *app) busPeek() *cobra.Command {
 	body := false
 	c := &cobra.Command{Use: "peek TOPIC", Short: "show the oldest messages of a topic and leave them there", Args: oneArgument("the name of a topic"),
-		Long: `Show the oldest messages of a topic and leave them there. On RabbitMQ name a queue, like
-shipping@orders, or a topic of dead letters; a queue with consumers is refused.`}
+		Long: `Show the oldest messages of a topic and leave them there. On RabbitMQ and SQS name a queue, like
+shipping@orders, or a topic of dead letters; on RabbitMQ a queue with consumers is refused.`}
 	limit := limitFlag(c, 1000)
 	c.Flags().BoolVar(&body, "body", false, "show bodies too")
 	c.RunE = func(c *cobra.Command, args []string) error {

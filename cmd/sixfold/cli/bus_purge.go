@@ -5,8 +5,8 @@ import "github.com/spf13/cobra"
 func (a *app) busPurge() *cobra.Command {
 	yes := false
 	c := &cobra.Command{Use: "purge TOPIC --yes", Short: "remove all messages of a topic; groups that have not handled them never do", Args: oneArgument("the name of a topic"),
-		Long: `Remove all messages of a topic; groups that have not handled them never do. On RabbitMQ name a
-queue, like shipping@orders, or a topic of dead letters.`}
+		Long: `Remove all messages of a topic; groups that have not handled them never do. On RabbitMQ and SQS
+name a queue, like shipping@orders, or a topic of dead letters.`}
 	c.Flags().BoolVar(&yes, "yes", false, "yes, remove them")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if err := checkTopicName(args[0]); err != nil {

@@ -35,6 +35,9 @@ func (a *app) busTail() *cobra.Command {
 			return err
 		}
 		defer b.close()
+		if !b.transport().Capabilities().Copies {
+			return failedWith("this broker, as it is set up, gives nobody a copy of what a group gets", "look at what waits with sixfold bus peek")
+		}
 		for _, name := range args {
 			there, err := b.find(c.Context(), name)
 			if err != nil {

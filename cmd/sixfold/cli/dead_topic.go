@@ -46,8 +46,8 @@ type deadOne struct {
 type deadWalker interface {
 	broker
 	// eachDead calls fn for the dead letters that a dead topic has now, oldest first, until it answers that this is enough.
-	// Those that fn lets go are removed, the others stay. total is how many there are.
-	eachDead(ctx context.Context, topic string, fn func(d *deadOne) (remove, enough bool, err error)) (total uint64, err error)
+	// Those that fn lets go are removed, the others stay; remove says whether there may be such. total is how many there are.
+	eachDead(ctx context.Context, topic string, remove bool, fn func(d *deadOne) (remove, enough bool, err error)) (total uint64, err error)
 }
 
 // deadHeaders answers those headers, by their names in lower case, that a dead letter has more than others.
@@ -102,7 +102,7 @@ func (t *deadTopic) list(ctx context.Context, ch *choice, most int) error {
 	}
 	defer w.close()
 	rows, out := [][]string{{"AT", "ID", "TYPE", "KEY", "CONSUMER", "REASON", "ATTEMPTS", "ERROR"}}, []map[string]any{}
-	total, err := w.eachDead(ctx, name, func(d *deadOne) (bool, bool, error) {
+	total, err := w.eachDead(ctx, name, false, func(d *deadOne) (bool, bool, error) {
 		if ch.matches(d, nil) {
 			reason, failure := d.dead[bus.DeadReason], d.dead[bus.DeadError]
 			if d.damaged != nil {
@@ -144,7 +144,7 @@ func (t *deadTopic) redrive(ctx context.Context, ch *choice, d *doFlags, args []
 		defer func() { _ = sender.Close(context.WithoutCancel(ctx)) }()
 	}
 	began, sent, left, said := time.Now(), 0, 0, time.Now()
-	_, err = w.eachDead(ctx, name, func(l *deadOne) (bool, bool, error) {
+	_, err = w.eachDead(ctx, name, !d.o.DryRun, func(l *deadOne) (bool, bool, error) {
 		if !ch.matches(l, args) {
 			return false, false, nil
 		}

@@ -14,7 +14,7 @@ var _ deadWalker = (*natsBroker)(nil)
 
 // eachDead reads messages by their numbers and deletes those that are let go. The number is their epoch, so that a message
 // that was sent again, and not deleted, because the command was killed between the two, is dropped by the stream the second time.
-func (b *natsBroker) eachDead(ctx context.Context, topic string, fn func(d *deadOne) (remove, enough bool, err error)) (total uint64, err error) {
+func (b *natsBroker) eachDead(ctx context.Context, topic string, _ bool, fn func(d *deadOne) (remove, enough bool, err error)) (total uint64, err error) {
 	s, subjects, err := b.stream(ctx, topic)
 	if err != nil {
 		return 0, err

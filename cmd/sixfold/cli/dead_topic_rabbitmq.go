@@ -14,7 +14,7 @@ import (
 var _ deadWalker = (*rabbitBroker)(nil)
 
 // eachDead fetches messages from the queue and acknowledges those that are let go; the node puts the others back when the channel ends.
-func (b *rabbitBroker) eachDead(ctx context.Context, name string, fn func(d *deadOne) (remove, enough bool, err error)) (total uint64, err error) {
+func (b *rabbitBroker) eachDead(ctx context.Context, name string, _ bool, fn func(d *deadOne) (remove, enough bool, err error)) (total uint64, err error) {
 	q, err := b.queue(ctx, name)
 	// A quorum queue counts whoever has just fetched from it as a consumer, until it has noticed that the channel is gone.
 	for try := 0; err == nil && q.Consumers > 0 && try < 20; try++ {

@@ -19,8 +19,10 @@ func newSecrets(args []string) *secrets {
 	for _, text := range texts {
 		s.all = append(s.all, secretsOf(text)...)
 	}
-	if p := os.Getenv("PGPASSWORD"); p != "" {
-		s.all = append(s.all, p)
+	for _, name := range []string{"PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"} {
+		if p := os.Getenv(name); p != "" {
+			s.all = append(s.all, p)
+		}
 	}
 	for _, p := range slices.Clone(s.all) { // as they look in a quoted text
 		if q := strconv.Quote(p); len(q) > len(p)+2 {

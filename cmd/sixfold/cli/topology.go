@@ -20,6 +20,7 @@ type topology struct {
 	RabbitMQ rabbitTopology `toml:"rabbitmq"`
 	NATS     natsTopology   `toml:"nats"`
 	Kafka    kafkaTopology  `toml:"kafka"`
+	SQS      sqsTopology    `toml:"sqs"`
 }
 
 // section is the part of a topology for one kind of broker.
@@ -28,7 +29,7 @@ type section interface {
 	check(topics []topic) error
 }
 
-func (t *topology) sections() []section { return []section{&t.RabbitMQ, &t.NATS, &t.Kafka} }
+func (t *topology) sections() []section { return []section{&t.RabbitMQ, &t.NATS, &t.Kafka, &t.SQS} }
 
 // groups are those of the file's topics, as the driver has them.
 func (t *topology) groups() (subs []bus.Subscription) {

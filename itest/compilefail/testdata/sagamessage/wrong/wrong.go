@@ -1,0 +1,23 @@
+// Package wrong takes the key of one message and handles another.
+package wrong
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/sixfold-go/sixfold/saga"
+)
+
+type placed struct{ ID string }
+
+func (placed) MessageName() string { return "orders.placed" }
+
+type paid struct{ ID string }
+
+func (paid) MessageName() string { return "orders.paid" }
+
+type state struct{ Paid bool }
+
+func step(h func(context.Context, pgx.Tx, *state, paid, *saga.Effects) error) saga.Step[pgx.Tx, state] {
+	return saga.On(func(m placed) string { return m.ID }, h)
+}

@@ -1,0 +1,21 @@
+// Package wrong gives the saga of one library steps for the transactions of another.
+package wrong
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/sixfold-go/sixfold/saga"
+)
+
+type placed struct{ ID string }
+
+func (placed) MessageName() string { return "orders.placed" }
+
+type state struct{ Paid bool }
+
+func define(box *saga.Box[*sql.Tx], h func(context.Context, pgx.Tx, *state, placed, *saga.Effects) error) {
+	step := saga.StartedBy(func(m placed) string { return m.ID }, h)
+	_, _ = saga.Define("fulfilment", box, step)
+}

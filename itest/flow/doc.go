@@ -1,0 +1,2 @@
+// Package flow tests package saga/flow on real databases.
+package flow
