@@ -15,12 +15,15 @@ import (
 var ErrNotDead = errors.New("schedule: the message of the occurrence is no dead letter")
 
 // Replay sends the message of a dead occurrence again, with the id that it had, as letters.Redrive does, which must be of the same database;
-// opts say who does it and why. id is that of the occurrence's message. It answers the occurrence as it was found. The error is
+// opts say who does it and why, and name no Run: that one would go on with what it was begun for. id is that of the occurrence's message. It answers the occurrence as it was found. The error is
 // ErrUnknown if the schedule has had none of that id, or it is not kept any more, and ErrNotDead if its message is not dead,
 // also where somebody else was faster.
 func (s *Scheduler) Replay(ctx context.Context, letters *deadletter.Letters, name, id string, opts deadletter.Options) (Occurrence, error) {
 	if letters == nil {
 		return Occurrence{}, fmt.Errorf("schedule: replay %.64q: the dead letters are nil; make them with deadletter.New, of the same database", name)
+	}
+	if opts.Run != "" {
+		return Occurrence{}, fmt.Errorf("schedule: replay %.64q: option Run names a redrive of its own, %.64q; leave it empty, or resume that one with Redrive", name, opts.Run)
 	}
 	o, err := s.occurrence(ctx, name, id)
 	if err != nil {

@@ -80,6 +80,11 @@ func TestReplay(t *testing.T) {
 		if err := replay("daily", id, deadletter.Options{}); err == nil {
 			w.Error("somebody who does not say who he is sent it again")
 		}
+		nobody, err := letters.Redrive(w.Context(), deadletter.Filter{State: deadletter.Dead, ID: sixfold.NewID()}, ann)
+		must(w.T, err)
+		if err := replay("daily", id, deadletter.Options{Who: "ann", Run: nobody.Run}); err == nil || errors.Is(err, schedule.ErrNotDead) {
+			w.Errorf("it went on with a run that was begun for something else: %v", err)
+		}
 		if err := replay("daily", id, deadletter.Options{DryRun: true}); err != nil || past("daily").Fate != schedule.FateDead {
 			w.Errorf("trying it out: %v, and it is %s", err, past("daily").Fate)
 		}
