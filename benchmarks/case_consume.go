@@ -11,7 +11,8 @@ import (
 )
 
 // consume compares a consumer whose handler does nothing with the broker's own client that acknowledges in batches. All
-// messages are there before.
+// messages are there before. The one that is judged is the ordered one, which acknowledges in batches too: a group without order
+// has to acknowledge each message, since its members share what they receive.
 func consume(ctx context.Context, s *scope, b *broker) error {
 	n := pick(s.bench, 200_000, 1000)
 	loaded := func(take func(ctx context.Context) error) arm {
@@ -50,8 +51,9 @@ func consume(ctx context.Context, s *scope, b *broker) error {
 		return err
 	}
 	peer := b.name + "'s own client"
-	if err := s.against(line{Case: s.name, Unit: "msg/s", PeerName: peer}, b.goalOn(goal{ratioAtLeast, 0.80, 0.90}), results[0], results[1]); err != nil {
+	if err := s.against(line{Case: s.name, Unit: "msg/s", PeerName: peer, Note: "each message acknowledged by itself"}, goal{}, results[0], results[1]); err != nil {
 		return err
 	}
-	return s.against(line{Case: s.name + "/ordered", Unit: "msg/s", PeerName: peer, Note: "in the order of 1,000 keys"}, goal{}, results[0], results[2])
+	ordered := line{Case: s.name + "/ordered", Unit: "msg/s", PeerName: peer, Note: "in the order of 1,000 keys"}
+	return s.against(ordered, b.goalOn(goal{ratioAtLeast, 0.80, 0.90}), results[0], results[2])
 }
