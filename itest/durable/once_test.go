@@ -2,6 +2,8 @@ package durable
 
 import (
 	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
 	"database/sql"
 	"errors"
 	"log/slog"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/request"
+	"github.com/sixfold-go/sixfold/signature"
 	"github.com/sixfold-go/sixfold/transport/memory"
 )
 
@@ -122,6 +125,77 @@ func TestOneIDWithAnotherBody(t *testing.T) {
 		}
 		if n := c.count("SELECT count(*) FROM effect"); n != 1 {
 			t.Errorf("%d effects", n)
+		}
+	})
+}
+
+// give puts something back, in the words of take.
+type give take
+
+func (give) MessageName() string { return "warehouse.give" }
+
+// An id is one of its message and of who asks: of the same source, whose key signed the request; else of the source. So nobody is
+// answered what somebody else was. guarantees: I1, I6, Q6
+func TestOneIDOfSeveral(t *testing.T) {
+	private := func(owner string) ed25519.PrivateKey {
+		seed := sha256.Sum256([]byte(owner))
+		return ed25519.NewKeyFromSeed(seed[:])
+	}
+	databases(t, func(t *testing.T, c *counter) {
+		var keys []signature.VerifyKey
+		for _, owner := range []string{"shop", "thief"} {
+			keys = append(keys, signature.VerifyKey{ID: owner, Owner: owner, Public: private(owner).Public().(ed25519.PublicKey)})
+		}
+		known, err := signature.NewVerifier(nil, keys, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answers, err := request.NewAnswers(c.db, c.st.Answers(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		signed, err := memory.NewRequestLane(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back := request.Once(answers, func(ctx context.Context, tx *sql.Tx, m give) (int, error) { return c.take(ctx, tx, take(m)) })
+		for lane, o := range map[request.Lane]*request.ServeOptions{c.lane: {Logger: quiet()}, signed: {Logger: quiet(), Verifier: known}} {
+			routes := []request.Route{back}
+			if lane == signed {
+				routes = append(routes, request.Once(answers, c.take))
+			}
+			r, err := request.Serve(lane, o, routes...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.run(r)
+			<-r.Listening()
+		}
+		client := func(lane request.Lane, source, owner string) *request.Client {
+			o := &request.ClientOptions{Source: source, Timeout: patience, Logger: quiet()}
+			if owner != "" {
+				if o.Signer, err = signature.NewSigner(signature.SigningKey{ID: owner, Private: private(owner)}, source, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			cl, err := request.NewClient(lane, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = cl.Close(context.Background()) })
+			return cl
+		}
+		id := sixfold.NewID()
+		for i, who := range []*request.Client{client(c.lane, "shop", ""), client(c.lane, "stall", ""), client(signed, "shop", "shop"), client(signed, "shop", "thief")} {
+			first := 2*i + 1
+			for range 2 {
+				if n, err := request.Send(t.Context(), who, take{Item: "lamp"}, request.ID(id)); err != nil || n != first {
+					t.Errorf("who is number %d takes, and is answered %d, %v; want %d", i, n, err, first)
+				}
+				if n, err := request.Send(t.Context(), who, give{Item: "lamp"}, request.ID(id)); err != nil || n != first+1 {
+					t.Errorf("who is number %d gives, and is answered %d, %v; want %d", i, n, err, first+1)
+				}
+			}
 		}
 	})
 }
