@@ -219,6 +219,33 @@ func TestFailureIsNotKept(t *testing.T) {
 	})
 }
 
+// What the database itself undoes, for it to be tried again, the caller does not hear of. guarantees: I1, Q2
+func TestPassingFailureRunsAgain(t *testing.T) {
+	c := newCounter(t, "postgres")
+	answers, err := request.NewAnswers(c.db, c.st.Answers(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := request.Serve(c.lane, nil, request.Once(answers, func(ctx context.Context, tx *sql.Tx, m give) (int, error) {
+		n, err := c.take(ctx, tx, take(m))
+		if err == nil && c.ran.Load() < 3 {
+			_, err = tx.ExecContext(ctx, "DO $$ BEGIN RAISE SQLSTATE '40001'; END $$") // serialization_failure
+		}
+		return n, err
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.run(r)
+	<-r.Listening()
+	if n, err := request.Send(t.Context(), c.client(), give{Item: "lamp"}); err != nil || n != 1 {
+		t.Errorf("answered %d, %v", n, err)
+	}
+	if n := c.ran.Load(); n != 3 {
+		t.Errorf("it ran %d times; twice the database undid it", n)
+	}
+}
+
 // A call that asks again gets the answer of what its first try began, which ran once. guarantees: Q1, I1
 func TestRetry(t *testing.T) {
 	databases(t, func(t *testing.T, c *counter) {
