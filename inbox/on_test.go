@@ -112,7 +112,7 @@ func TestOnRefusesAnotherPayloadUnderOneID(t *testing.T) {
 	}
 }
 
-// What the infrastructure did is run again in a fresh transaction, and is no attempt. guarantees: I8
+// What the infrastructure did is run again in a fresh transaction, and is no attempt. guarantees: I2, I8
 func TestOnRunsPassingErrorsAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		db := newDB()

@@ -10,71 +10,6 @@ import (
 	"testing"
 )
 
-// root of the repository.
-var root = filepath.Join("..", "..")
-
-// records are pages whose SQL and Go are history, and belong to no example.
-var records = []string{"design.md", "storage.md", "guarantees.md", "benchmarks.md"}
-
-// page is one file of the documentation.
-type page struct {
-	path string // below the root
-	text string
-}
-
-func pages(t *testing.T) (all []page) {
-	t.Helper()
-	found, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range append(found, filepath.Join(root, "README.md")) {
-		name, err := filepath.Rel(root, path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, page{filepath.ToSlash(name), read(t, path)})
-	}
-	if len(all) < 3 {
-		t.Fatalf("there are %d pages; are they looked for where they are?", len(all))
-	}
-	return all
-}
-
-func read(t *testing.T, path string) string {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.ReplaceAll(string(text), "\r\n", "\n")
-}
-
-// block is the text between two fences.
-type block struct {
-	language string
-	line     int // of its first line
-	text     string
-}
-
-func blocks(text string) (all []block) {
-	var b *block
-	for i, line := range strings.Split(text, "\n") {
-		language, fence := strings.CutPrefix(strings.TrimSpace(line), "```")
-		switch {
-		case fence && b == nil:
-			language, _, _ = strings.Cut(language, " ")
-			b = &block{language: language, line: i + 2}
-		case fence:
-			all = append(all, *b)
-			b = nil
-		case b != nil:
-			b.text += line + "\n"
-		}
-	}
-	return all
-}
-
 // normal is text without blank lines and indentation, each line between two line ends.
 func normal(text string) string {
 	var b strings.Builder
@@ -90,20 +25,12 @@ func normal(text string) string {
 // examples are the normal texts of files whose code is run by tests.
 func examples(t *testing.T, is func(path string) bool) (texts []string) {
 	t.Helper()
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case d.IsDir() && d.Name() == ".git":
-			return filepath.SkipDir
-		case !d.IsDir() && is(filepath.ToSlash(path)):
-			texts = append(texts, normal(read(t, path)))
+	walk(t, func(path string, d fs.DirEntry) error {
+		if !d.IsDir() && is("/"+filepath.ToSlash(path)) {
+			texts = append(texts, normal(read(t, filepath.Join(root, path))))
 		}
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	if len(texts) == 0 {
 		t.Fatal("there are no examples; are they looked for where they are?")
 	}

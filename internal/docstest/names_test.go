@@ -4,98 +4,77 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"maps"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 )
 
-// packages whose exported names the pages may speak of, by the name that they write, with their folders. Two
-// packages of one name share it.
-var packages = map[string]string{
-	"sixfold": ".", "sqltx": "sqltx", "cloudevents": "cloudevents", "bus": "bus", "bustest": "bus/bustest", "outbox": "outbox",
-	"inbox": "inbox", "store": "store", "storetest": "store/storetest", "memory": "transport/memory store/memory", "nats": "transport/nats",
-	"rabbitmq": "transport/rabbitmq", "kafka": "transport/kafka", "sqs": "transport/sqs", "mediator": "mediator", "request": "request", "requesttest": "request/requesttest", "schedule": "schedule", "saga": "saga", "flow": "saga/flow", "middleware": "middleware", "postgres": "postgres", "sixfoldtest": "sixfoldtest",
-}
-
-var code = regexp.MustCompile("`[^`\n]+`")
-
-// name is what stands in code: a package, one of its names, and perhaps a method or field of that.
-var name = regexp.MustCompile(`\b([a-z]+)\.([A-Z]\w*)(?:\.([A-Z]\w*))?`)
-
-// The names that the documentation speaks of exist.
-func TestNamesExist(t *testing.T) {
-	known := map[string]map[string]bool{}
-	for pkg, dirs := range packages {
-		known[pkg] = map[string]bool{}
-		for _, dir := range strings.Fields(dirs) {
-			maps.Copy(known[pkg], exported(t, filepath.Join(root, filepath.FromSlash(dir))))
-		}
-	}
-	for _, p := range pages(t) {
-		if slices.Contains(records, filepath.Base(p.path)) {
-			continue
-		}
-		for _, span := range code.FindAllString(p.text, -1) {
-			for _, m := range name.FindAllStringSubmatch(span, -1) {
-				names, ours := known[m[1]]
-				switch {
-				case !ours || len(names) == 0:
-				case !names[m[2]]:
-					t.Errorf("%s speaks of %s, and package %s has no %s", p.path, span, m[1], m[2])
-				case m[3] != "" && !names[m[2]+"."+m[3]]:
-					t.Errorf("%s speaks of %s, and %s.%s has no %s", p.path, span, m[1], m[2], m[3])
-				}
-			}
-		}
-	}
-}
-
-// exported answers the names that the package in dir exports, and those of fields and methods as "Type.Name". None when
-// there is no package.
-func exported(t *testing.T, dir string) map[string]bool {
+// packages of the repository that people can import, by their folder below the root.
+func packages(t *testing.T) map[string]*goPackage {
 	t.Helper()
-	all := map[string]bool{}
-	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range files {
-		if strings.HasSuffix(path, "_test.go") {
-			continue
-		}
-		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, d := range file.Decls {
-			switch d := d.(type) {
-			case *ast.FuncDecl:
-				if d.Recv == nil {
-					all[d.Name.Name] = true
-				} else {
-					all[receiver(d.Recv.List[0].Type)+"."+d.Name.Name] = true
-				}
-			case *ast.GenDecl:
-				for _, s := range d.Specs {
-					addSpec(all, s)
-				}
+	all := map[string]*goPackage{}
+	walk(t, func(path string, d fs.DirEntry) error {
+		if d.IsDir() {
+			switch d.Name() {
+			case ".git", "internal", "itest", "benchmarks", "examples", "testdata", "docs":
+				return filepath.SkipDir
 			}
+			return nil
 		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, path), nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		dir := filepath.ToSlash(filepath.Dir(path))
+		if all[dir] == nil {
+			all[dir] = &goPackage{name: file.Name.Name, exported: map[string]bool{}}
+		}
+		all[dir].add(file)
+		return nil
+	})
+	if len(all) < 20 {
+		t.Fatalf("there are %d packages; are they looked for where they are?", len(all))
 	}
 	return all
 }
 
-func addSpec(all map[string]bool, s ast.Spec) {
+// goPackage has the names that a package exports, and those of fields and methods as "Type.Name".
+type goPackage struct {
+	name     string
+	exported map[string]bool
+}
+
+func (p *goPackage) add(file *ast.File) {
+	for _, d := range file.Decls {
+		switch d := d.(type) {
+		case *ast.FuncDecl:
+			if d.Recv == nil {
+				p.exported[d.Name.Name] = true
+			} else {
+				p.exported[receiver(d.Recv.List[0].Type)+"."+d.Name.Name] = true
+			}
+		case *ast.GenDecl:
+			for _, s := range d.Specs {
+				p.addSpec(s)
+			}
+		}
+	}
+}
+
+func (p *goPackage) addSpec(s ast.Spec) {
 	switch s := s.(type) {
 	case *ast.ValueSpec:
 		for _, n := range s.Names {
-			all[n.Name] = true
+			p.exported[n.Name] = true
 		}
 	case *ast.TypeSpec:
-		all[s.Name.Name] = true
+		p.exported[s.Name.Name] = true
 		var fields *ast.FieldList
 		switch typ := s.Type.(type) {
 		case *ast.StructType:
@@ -107,7 +86,7 @@ func addSpec(all map[string]bool, s ast.Spec) {
 		}
 		for _, f := range fields.List {
 			for _, n := range f.Names {
-				all[s.Name.Name+"."+n.Name] = true
+				p.exported[s.Name.Name+"."+n.Name] = true
 			}
 		}
 	}
@@ -126,4 +105,89 @@ func receiver(e ast.Expr) string {
 		return e.Name
 	}
 	return ""
+}
+
+var code = regexp.MustCompile("`[^`\n]+`")
+
+// spans are the pieces of a page that are written as code within its text.
+func spans(p page) []string {
+	return code.FindAllString(withoutBlocks(p.text), -1)
+}
+
+var (
+	// ofPackage is a package, one of its names, and perhaps a method or field of that.
+	ofPackage = regexp.MustCompile(`(?:^|[^\w.])([a-z]+)\.([A-Z]\w*)(?:\.([A-Z]\w*))?`)
+	// ofType is a type and a method or field of it, without the package.
+	ofType = regexp.MustCompile(`(?:^|[^\w.])([A-Z]\w*)\.([A-Z]\w*)`)
+)
+
+// The names that the documentation speaks of exist.
+func TestNamesExist(t *testing.T) {
+	byName, everything := map[string]map[string]bool{}, map[string]bool{}
+	for _, p := range packages(t) {
+		if byName[p.name] == nil { // two packages of one name share it
+			byName[p.name] = map[string]bool{}
+		}
+		maps.Copy(byName[p.name], p.exported)
+		maps.Copy(everything, p.exported)
+	}
+	found := 0
+	for _, p := range pages(t) {
+		for _, span := range spans(p) {
+			if testName.MatchString(span) { // TestGuaranteesHaveTests looks after those
+				continue
+			}
+			for _, m := range ofPackage.FindAllStringSubmatch(span, -1) {
+				names, ours := byName[m[1]]
+				switch {
+				case !ours:
+					continue
+				case !names[m[2]]:
+					t.Errorf("%s speaks of %s, and package %s has no %s", p.path, span, m[1], m[2])
+				case m[3] != "" && !names[m[2]+"."+m[3]]:
+					t.Errorf("%s speaks of %s, and %s.%s has no %s", p.path, span, m[1], m[2], m[3])
+				}
+				found++
+			}
+			for _, m := range ofType.FindAllStringSubmatch(span, -1) {
+				if everything[m[1]] && !everything[m[1]+"."+m[2]] {
+					t.Errorf("%s speaks of %s, and no %s of any package has a %s", p.path, span, m[1], m[2])
+				}
+			}
+		}
+	}
+	if found < 300 {
+		t.Errorf("the pages speak of %d names; are they looked for as they are written?", found)
+	}
+}
+
+// Options, and other fields that stand in a table of their own, exist.
+func TestFieldsExist(t *testing.T) {
+	fields := map[string]bool{}
+	for _, p := range packages(t) {
+		for name := range p.exported {
+			if _, field, ok := strings.Cut(name, "."); ok {
+				fields[field] = true
+			}
+		}
+	}
+	found := 0
+	for _, p := range pages(t) {
+		for _, table := range tables(p) {
+			if first := table.rows[0][0]; first != "option" && first != "field" {
+				continue
+			}
+			for _, row := range table.rows[1:] {
+				for _, span := range code.FindAllString(row[0], -1) {
+					if name := strings.Trim(span, "`"); ast.IsExported(name) && !fields[name] {
+						t.Errorf("%s has a row about %s, and no type of any package has such a field", p.path, span)
+					}
+					found++
+				}
+			}
+		}
+	}
+	if found < 50 {
+		t.Errorf("the tables speak of %d fields; are they looked for as they are written?", found)
+	}
 }
