@@ -20,7 +20,7 @@ const (
 	// Malformed: the request could not be read, or validation refused it. Its handler did not run.
 	Malformed Category = "malformed"
 	// Unavailable: the responder cannot serve it now. It is full or stops, in which case the handler did not run, or
-	// something that the handler needs is away.
+	// something that the handler needs is away; or it lost its connection in the middle of a stream.
 	Unavailable Category = "unavailable"
 	// Unsupported: the responder does not speak the protocol's version, or has no handler for the message.
 	Unsupported Category = "unsupported"

@@ -68,6 +68,8 @@ type Responder struct {
 	asleep   int             // workers that wait for the bell: their stacks have grown already
 	queue    queue           // of jobs for which no worker has come yet
 	jobs     map[jobKey]*job // that wait or run
+	hearing  *hearing        // the last one
+	torn     []torn          // streams whose callers are told when there is the next one
 	stats    ResponderStats
 }
 

@@ -89,6 +89,7 @@ func (r *Responder) listen(ctx, handlers context.Context) (*hearing, error) {
 		h.ear = ear
 		close(h.ready)
 		if err == nil {
+			r.hears(h)
 			r.once.Do(func() { close(r.ready) })
 			return h, nil
 		}

@@ -73,6 +73,7 @@ type outflow struct {
 	began   time.Time
 	more    chan struct{} // room for one: allowed has changed
 	gone    atomic.Bool   // the caller has, or nothing reaches it
+	torn    sync.Once     // the connection was lost
 	begun   atomic.Bool   // the handler was called
 
 	mu   sync.Mutex // held while something is sent, so that it is in order
@@ -142,7 +143,7 @@ func (o *outflow) wait(ctx context.Context) error {
 		case <-o.more:
 		case <-ctx.Done():
 		case <-o.j.from.ctx.Done():
-			o.gone.Store(true)
+			o.tear(errHearingOver)
 			return errHearingOver
 		}
 	}
@@ -164,15 +165,26 @@ func (o *outflow) send(p *Packet) error {
 		err = to.ear.Answer(to.ctx, o.j.request, p)
 	}
 	own := errors.Is(err, bus.ErrTooLarge) || errors.Is(err, bus.ErrRefused) // the item's: a fault can still be sent
-	if err != nil && !own && !o.gone.Swap(true) {
-		if errors.Is(err, ErrGone) {
-			o.r.count(&o.r.stats.Gone)
-		} else {
-			o.r.count(&o.r.stats.Unsent)
-			o.r.o.Logger.Warn("request: an item of a stream could not be sent, and the stream ends", "request", p.Request, "err", err)
-		}
+	switch {
+	case err == nil, own:
+	case !errors.Is(err, ErrGone):
+		o.tear(err)
+	case !o.gone.Swap(true):
+		o.r.count(&o.r.stats.Gone)
 	}
 	return err
+}
+
+// tear ends a stream whose connection was lost, and has the caller told over the next one: nothing else would until the caller takes the
+// responder for dead.
+func (o *outflow) tear(why error) {
+	o.torn.Do(func() {
+		o.gone.Store(true)
+		o.j.end()
+		o.r.count(&o.r.stats.Unsent)
+		o.r.o.Logger.Warn("request: nothing more of a stream can be sent, and the stream ends", "request", o.j.request.Request, "err", why)
+		o.r.tellTorn(o.j)
+	})
 }
 
 // beat tells the caller that the stream goes on, and looks whether the caller is there.
@@ -198,8 +210,12 @@ func (r *Responder) flow(j *job) {
 	o, s := j.out, &j.serving
 	heart := startPulse(s, o.beat)
 	defer heart.stop() // also where the handler ends its goroutine
+	defer context.AfterFunc(j.from.ctx, func() { o.tear(errHearingOver) })()
 	_, err := r.call(s, j.entry, &j.request.Envelope)
 	heart.stop()
+	if j.from.ctx.Err() != nil {
+		o.tear(errHearingOver)
+	}
 	switch {
 	case err == nil && o.gone.Load(), err != nil && (o.gone.Load() || j.cancelled.Load()):
 		return
@@ -229,5 +245,39 @@ func (r *Responder) takeCredit(p *Packet) {
 	}
 	if issuer, ok := r.proves(p, j.destination); ok && issuer == j.issuer {
 		j.out.grant(int64(n))
+	}
+}
+
+// torn is a stream that was lost with its connection, and when.
+type torn struct {
+	request *Packet
+	at      time.Time
+}
+
+// tellTorn answers a stream that was lost by a fault, over the next connection: now if there is one, or when there is.
+func (r *Responder) tellTorn(j *job) {
+	p := &Packet{Protocol: j.request.Protocol, Request: j.request.Request, ReplyTo: j.request.ReplyTo}
+	r.mu.Lock()
+	next := r.hearing
+	if next == j.from {
+		next = nil
+		r.torn = append(r.torn, torn{p, time.Now()})
+	}
+	r.mu.Unlock()
+	if next != nil {
+		r.refuse(next, p, Unavailable)
+	}
+}
+
+// hears begins with a connection: callers of what was lost with those before are told, unless they have given up by now.
+func (r *Responder) hears(h *hearing) {
+	r.mu.Lock()
+	lost := r.torn
+	r.hearing, r.torn = h, nil
+	r.mu.Unlock()
+	for _, t := range lost {
+		if time.Since(t.at) < silence {
+			r.refuse(h, t.request, Unavailable)
+		}
 	}
 }
