@@ -15,8 +15,8 @@ import (
 	"github.com/sixfold-go/sixfold/sqltx"
 )
 
-// An answer, a rejection and a fault each come once; a fault takes back what its handler wrote, and the deadline of what was
-// answered is called off. guarantees: I1, I7, Q4
+// An answer, a rejection and a fault each come once, under the key of their request; a fault takes back what its handler wrote,
+// and the deadline of what was answered is called off. guarantees: I1, I7, Q4
 func TestOutcomes(t *testing.T) {
 	worlds(t, func(t *testing.T, w *world) {
 		w.answer = func(_ context.Context, _ *sql.Tx, m reserve) (res reserved, err error) {
@@ -33,6 +33,9 @@ func TestOutcomes(t *testing.T) {
 		w.relay()
 		w.run(w.warehouse(), w.shop())
 		o := w.next(w.ask("lamp", time.Hour))
+		if key, _ := w.keys.Load(o.Request); key != "lamp" {
+			t.Errorf("the answer has the key %q", key)
+		}
 		if v, err := o.Value(); err != nil || o.Late {
 			t.Errorf("%+v, %v", o, err)
 		} else if n, ok := v.Value(); !ok || n != 7 {
@@ -46,6 +49,9 @@ func TestOutcomes(t *testing.T) {
 			id := w.ask(item, 0)
 			_, err = w.next(id).Value()
 			var f *request.Fault
+			if key, _ := w.keys.Load(id); key != item {
+				t.Errorf("the fault of %s has the key %q", item, key)
+			}
 			if !errors.As(err, &f) || f.Category != category || f.Request != id || f.Message != "warehouse.reserve" {
 				t.Errorf("%s: %v", item, err)
 			}

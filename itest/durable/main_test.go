@@ -58,6 +58,7 @@ type world struct {
 	scheduler *schedule.Scheduler
 	service   *durable.Service[*sql.Tx]
 	told      chan outcome
+	keys      sync.Map                                                           // of what told of a request, by its id
 	answer    func(ctx context.Context, tx *sql.Tx, m reserve) (reserved, error) // what the warehouse does
 }
 
@@ -177,7 +178,8 @@ func (w *world) warehouse() *bus.Consumer {
 // shop is told of outcomes.
 func (w *world) shop() *bus.Consumer {
 	w.Helper()
-	return w.consumer("shop.replies", "shop", durable.On(w.service, func(_ context.Context, _ *sql.Tx, o outcome) error {
+	return w.consumer("shop.replies", "shop", durable.On(w.service, func(ctx context.Context, _ *sql.Tx, o outcome) error {
+		w.keys.Store(o.Request, sixfold.InfoFrom(ctx).Envelope.Key)
 		w.told <- o
 		return nil
 	}))
@@ -186,7 +188,7 @@ func (w *world) shop() *bus.Consumer {
 func (w *world) ask(item string, within time.Duration) (id string) {
 	w.Helper()
 	err := w.db.Run(w.Context(), func(tx *sql.Tx) (err error) {
-		id, err = w.service.Ask(w.Context(), sqltx.Std(tx), reserve{Item: item}, within)
+		id, err = w.service.Ask(w.Context(), sqltx.Std(tx), reserve{Item: item}, within, outbox.Key(item))
 		return err
 	})
 	if err != nil {
