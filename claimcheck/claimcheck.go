@@ -27,14 +27,14 @@ type Options struct {
 	// transport's own limit, since attributes take room too. It is required where the transport states none.
 	Threshold int
 	// MaxBody in bytes of body and headers together; what is larger fails with bus.ErrTooLarge, and a reference to more is damaged.
-	// 0: DefaultMaxBody, the most that an outbox takes. At most 1 GiB.
+	// 0: DefaultMaxBody (16 MiB), the most that an outbox takes. At most 1 GiB.
 	MaxBody int
 	// Base is what references begin with, the same for producers and consumers: a URI up to where the name of the blob follows. With
 	// an address like "https://blobs.example.com/" other systems can follow it too. Only references that begin so are followed
 	// here, and always through the store. Empty: DefaultBase.
 	Base string
 	// MaxHeld bounds the bytes of bodies that a source has taken out of the store for messages that are not settled. One larger
-	// body is taken when there is no other. 0: DefaultMaxHeld.
+	// body is taken when there is no other. 0: DefaultMaxHeld (64 MiB).
 	MaxHeld int
 	// Logger for outages of the store. Nil: slog.Default.
 	Logger *slog.Logger

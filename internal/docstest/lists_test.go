@@ -1,6 +1,7 @@
 package docstest
 
 import (
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -146,6 +147,111 @@ func TestBenchmarksAreDescribed(t *testing.T) {
 	for name := range cases {
 		if !described[name] && !strings.Contains(name, "memory") { // of those the page speaks as a whole
 			t.Errorf("%s does not describe the case %s", p.path, name)
+		}
+	}
+}
+
+// What the code has a list of, a page has whole.
+func TestListsAreWhole(t *testing.T) {
+	for _, list := range []struct {
+		of, files, entry, page string
+		least                  int
+	}{
+		{"reason of dead letters", "bus/consumer_verdict.go", `(?m)^\t\w+ +=\s"([a-z-]+)"$`, "docs/bus.md", 10},
+		{"category of faults", "request/category.go", `Category = "(\w+)"`, "docs/protocol.md", 6},
+		{"category of faults", "request/category.go", `(?m)^\t(\w+) +Category = "`, "docs/request.md", 6},
+		{"outcome of a call", "request/errors.go", `(?m)^\t(Err\w+) += `, "docs/request.md", 8},
+		{"check of doctor", "store/examine*.go store/mysql_check.go cmd/sixfold/cli/doctor.go", `(?:report|failed|each|finding)\((?:e\.[a-z.]+, )?"([a-z_]+)"`, "docs/cli.md", 12},
+		{"check of doctor", "cmd/sixfold/cli/*.go", `Check: "([a-z_]+)"`, "docs/cli.md", 2},
+		{"middleware", "middleware/*.go", `(?m)^func (Recover|Timeout|Logging|Validate\w*|Authorise|Observe|New\w+|Only|Except|When|Typed)\b`, "docs/middleware.md", 12},
+		{"option of publishing", "outbox/option.go outbox/delayed.go", `(?m)^func ([A-Z]\w+)\(.*\) Option\b`, "docs/outbox.md", 12},
+		{"role", "store/grants.go", `"(sixfold_[a-z]+)"`, "docs/privileges.md", 6},
+		{"hook of relays", "outbox/hooks.go", `(?m)^\t([A-Z]\w+) +func\(`, "docs/outbox.md", 8},
+	} {
+		text := ""
+		for _, pattern := range strings.Fields(list.files) {
+			found, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(pattern)))
+			if err != nil || len(found) == 0 {
+				t.Fatalf("no file is %s: %v", pattern, err)
+			}
+			for _, file := range found {
+				if !strings.HasSuffix(file, "_test.go") {
+					text += read(t, file)
+				}
+			}
+		}
+		p := pageOf(t, list.page)
+		entries := map[string]bool{}
+		for _, m := range regexp.MustCompile(list.entry).FindAllStringSubmatch(text, -1) {
+			if entries[m[1]] {
+				continue
+			}
+			entries[m[1]] = true
+			if !regexp.MustCompile("`(?:\\w+\\.)?" + m[1] + "(?:`|\\()").MatchString(p.text) {
+				t.Errorf("%s lacks the %s %q", p.path, list.of, m[1])
+			}
+		}
+		if len(entries) < list.least {
+			t.Errorf("%s has %d entries; is every %s looked for as it is written?", list.files, len(entries), list.of)
+		}
+	}
+}
+
+// Each program that is an example stands in the list of them.
+func TestExamplesAreListed(t *testing.T) {
+	text := pageOf(t, "docs/examples.md").text
+	found := 0
+	walk(t, func(file string, _ fs.DirEntry) error {
+		file = filepath.ToSlash(file)
+		if strings.HasPrefix(file, "itest/examples/") && path.Base(file) == "main.go" {
+			found++
+			if dir := path.Dir(file); !strings.Contains(text, "(../"+file+")") && !strings.Contains(text, "(../"+path.Dir(dir)+")") {
+				t.Errorf("docs/examples.md lacks %s", dir)
+			}
+		}
+		return nil
+	})
+	if found < 8 {
+		t.Errorf("there are %d programs; are they looked for where they are?", found)
+	}
+}
+
+// The versions of libraries that the documentation names are those that the modules require.
+func TestVersionsAreRequired(t *testing.T) {
+	modules := map[string][]string{
+		"pgx": {"github.com/jackc/pgx/v5"}, "go-sql-driver/mysql": {"github.com/go-sql-driver/mysql"}, "nats.go": {"github.com/nats-io/nats.go"},
+		"amqp091-go": {"github.com/rabbitmq/amqp091-go"}, "franz-go": {"github.com/twmb/franz-go"}, "protobuf": {"google.golang.org/protobuf"},
+		"aws-sdk-go-v2 (sqs, sns)": {"github.com/aws/aws-sdk-go-v2/service/sqs", "github.com/aws/aws-sdk-go-v2/service/sns"},
+		"sqlx":                     {"github.com/jmoiron/sqlx"}, "bun": {"github.com/uptrace/bun"}, "gorm": {"gorm.io/gorm"}, "ent": {"entgo.io/ent"}, "sqlc": nil, // its code is there, and it is not required
+	}
+	required := map[string]string{}
+	walk(t, func(file string, d fs.DirEntry) error {
+		if d.Name() == "go.mod" {
+			for _, m := range regexp.MustCompile(`(?m)^\t?(?:require )?(\S+) v(\d+\.\d+)\.\S+$`).FindAllStringSubmatch(read(t, filepath.Join(root, file)), -1) {
+				required[m[1]] = m[2]
+			}
+		}
+		return nil
+	})
+	p := pageOf(t, "docs/versions.md")
+	for _, row := range underHead(t, p, "library") {
+		paths, ok := modules[row[0]]
+		if !ok {
+			t.Errorf("%s names the library %s, of which this test does not know the path", p.path, row[0])
+		}
+		var want []string
+		for _, path := range paths {
+			want = append(want, required[path])
+		}
+		if len(paths) > 0 && row[2] != strings.Join(want, ", ") {
+			t.Errorf("%s says %s %s, and the modules require %s", p.path, row[0], row[2], strings.Join(want, ", "))
+		}
+	}
+	_, version, _ := strings.Cut(read(t, filepath.Join(root, "go.mod")), "\ngo ")
+	version, _, _ = strings.Cut(version, "\n")
+	for path, text := range map[string]string{"README.md": "Go " + version + " or later", "CONTRIBUTING.md": "Go " + version, "docs/versions.md": "later: " + version} {
+		if !strings.Contains(pageOf(t, path).text, text) {
+			t.Errorf("%s does not say %q", path, text)
 		}
 	}
 }

@@ -27,13 +27,13 @@ func packages(t *testing.T) map[string]*goPackage {
 		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 			return nil
 		}
-		file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, path), nil, parser.SkipObjectResolution)
+		file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, path), nil, parser.ParseComments|parser.SkipObjectResolution)
 		if err != nil {
 			return err
 		}
 		dir := filepath.ToSlash(filepath.Dir(path))
 		if all[dir] == nil {
-			all[dir] = &goPackage{name: file.Name.Name, exported: map[string]bool{}}
+			all[dir] = &goPackage{name: file.Name.Name, exported: map[string]bool{}, comments: map[string]string{}}
 		}
 		all[dir].add(file)
 		return nil
@@ -48,6 +48,7 @@ func packages(t *testing.T) map[string]*goPackage {
 type goPackage struct {
 	name     string
 	exported map[string]bool
+	comments map[string]string // of fields by their name alone, of all types
 }
 
 func (p *goPackage) add(file *ast.File) {
@@ -84,9 +85,14 @@ func (p *goPackage) addSpec(s ast.Spec) {
 		default:
 			return
 		}
+		last := ""
 		for _, f := range fields.List {
+			if text := f.Doc.Text() + f.Comment.Text(); text != "" { // or one comment stands for several
+				last = strings.Join(strings.Fields(text), " ")
+			}
 			for _, n := range f.Names {
 				p.exported[s.Name.Name+"."+n.Name] = true
+				p.comments[n.Name] += last + "\n"
 			}
 		}
 	}
@@ -189,5 +195,41 @@ func TestFieldsExist(t *testing.T) {
 	}
 	if found < 50 {
 		t.Errorf("the tables speak of %d fields; are they looked for as they are written?", found)
+	}
+}
+
+// The defaults of options in the documentation are those of the comments in the code.
+func TestDefaultsAreThoseOfTheCode(t *testing.T) {
+	dirs := map[string]string{"docs/bus.md": "bus", "docs/claim-check.md": "claimcheck", "docs/failures.md": ".", "docs/inbox.md": "inbox", "docs/outbox.md": "outbox",
+		"docs/store.md": "store", "docs/transports.md": "transport/memory", "docs/transport-sqlqueue.md": "transport/sqlqueue"}
+	amount := regexp.MustCompile(`\d[\d,]*(?: (?:ms|s|min|hour|days|MiB)\b)?`)
+	all := packages(t)
+	found := 0
+	for _, p := range pages(t) {
+		for _, table := range tables(p) {
+			if head := table.rows[0]; len(head) < 2 || head[1] != "default" || head[0] != "option" && head[0] != "field" {
+				continue
+			}
+			pkg := all[dirs[p.path]]
+			if pkg == nil {
+				t.Errorf("%s has a table of options, and this test does not know of which package", p.path)
+				continue
+			}
+			for _, row := range table.rows[1:] {
+				comments := ""
+				for _, span := range code.FindAllString(row[0], -1) {
+					comments += pkg.comments[strings.Trim(span, "`")]
+				}
+				for _, want := range amount.FindAllString(row[1], -1) {
+					if !regexp.MustCompile(`(?:^|[^\d,])` + want + `(?:[^\d,]|,? |$)`).MatchString(comments) {
+						t.Errorf("%s says that %s is %s by default, and the comments in the code do not: %s", p.path, row[0], want, comments)
+					}
+					found++
+				}
+			}
+		}
+	}
+	if found < 25 {
+		t.Errorf("the tables have %d defaults; are they looked for as they are written?", found)
 	}
 }

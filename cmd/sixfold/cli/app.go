@@ -78,7 +78,7 @@ Exit codes: 0 done, 1 failed, 2 used wrongly, 3 cannot connect, 4 refused for sa
 	f := root.PersistentFlags()
 	f.StringVar(&a.dsn, "dsn", "", "database `DSN` (or the variable SIXFOLD_DSN)")
 	f.StringVar(&a.broker, "broker", "", "`URL` of the broker (or the variable SIXFOLD_BROKER)")
-	f.StringVar(&a.schema, "schema", "", "`schema` of the tables; PostgreSQL only (\"sixfold\" when empty)")
+	f.StringVar(&a.schema, "schema", "", "`schema` of the tables (\"sixfold\" when empty); on MySQL a database (that of the DSN when empty)")
 	f.StringVar(&a.prefix, "prefix", "", "`prefix` of the tables' names (MySQL and SQLite: \"sixfold_\" when empty)")
 	f.StringVar(&a.format, "format", "text", "text or json")
 	f.BoolVar(&a.insecure, "insecure", false, "allow connections without TLS to other hosts")
