@@ -33,7 +33,7 @@ func TestConformance(t *testing.T) {
 			t.Parallel() // they wait more than they work
 			f := newFake(t, kfake.EnableSASL(), kfake.Superuser("PLAIN", "user", "right"))
 			f.login = "user:right@"
-			bustest.Run(t, bustest.Config{Quiet: 400 * time.Millisecond}, func(tb testing.TB) bustest.Harness { return f.harness(tb, variant.o) })
+			bustest.Run(t, bustest.Config{Quiet: 400 * time.Millisecond, Patience: time.Minute}, func(tb testing.TB) bustest.Harness { return f.harness(tb, variant.o) })
 		})
 	}
 }

@@ -94,7 +94,7 @@ func polledBeforeALeave(t *testing.T, partition int32) {
 
 	h.arm(topic, partition)
 	hand.MustSend(t, s, hand.Messages(topic, key+"/old-1", key+"/old-2")...)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	select {
 	case <-h.reached:
@@ -171,7 +171,7 @@ func TestRequestPolledBeforeALeave(t *testing.T) {
 		put(partition, "held up")
 		select {
 		case <-h.reached:
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("nothing was polled")
 		}
 		second := make(chan request.Ear, 1)
@@ -186,7 +186,7 @@ func TestRequestPolledBeforeALeave(t *testing.T) {
 		}
 		<-time.After(1500 * time.Millisecond) // long enough for the group to go on if nothing holds it up
 		close(h.release)
-		take(took[0], 10*time.Second)
+		take(took[0], time.Minute)
 		two := <-second
 		if two == nil {
 			return
@@ -205,7 +205,7 @@ func TestRequestPolledBeforeALeave(t *testing.T) {
 				runs = append(runs, body)
 			case body := <-took[1]:
 				runs = append(runs, body)
-			case <-time.After(10 * time.Second):
+			case <-time.After(time.Minute):
 				t.Fatalf("%d of two requests ran afterwards", before)
 			}
 		}
@@ -250,7 +250,7 @@ func TestRequestThatIsNotCommitted(t *testing.T) {
 		}
 		select {
 		case <-refused:
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("nothing was committed")
 		}
 	}
@@ -259,7 +259,7 @@ func TestRequestThatIsNotCommitted(t *testing.T) {
 		if body != "ours" {
 			t.Errorf("%q was handled", body)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("nothing was handled afterwards")
 	}
 	if err := ear.Close(t.Context()); err != nil {

@@ -47,7 +47,7 @@ func TestConformanceOnKafka(t *testing.T) {
 	}{{"classic groups", kafka.Options{}}, {"groups of KIP-848", kafka.Options{ServerSide: true}}} {
 		t.Run(variant.name, func(t *testing.T) {
 			f, _ := newReal(t)
-			bustest.Run(t, bustest.Config{Quiet: time.Second, Patience: 20 * time.Second, NotApplicable: map[string]string{
+			bustest.Run(t, bustest.Config{Quiet: time.Second, Patience: time.Minute, NotApplicable: map[string]string{
 				"Open/Refused": "the broker of this test has no log-in", "Subscribe/Refused": "the broker of this test has no log-in"}},
 				func(tb testing.TB) bustest.Harness {
 					h := f.harness(tb, variant.o)
@@ -65,7 +65,7 @@ func TestRequestLaneOnKafka(t *testing.T) {
 		t.Skip("the fake brokers are enough for a short run")
 	}
 	f, _ := newReal(t)
-	requesttest.Run(t, requesttest.Config{Deadline: 4 * time.Second, Patience: time.Minute}, f.requestHarness)
+	requesttest.Run(t, requesttest.Config{Deadline: 4 * time.Second, Patience: time.Minute, Slack: 10 * time.Second}, f.requestHarness)
 }
 
 // Kafka's own console consumer reads what the driver wrote, and the driver what its console producer wrote.

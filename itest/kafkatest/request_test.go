@@ -18,7 +18,7 @@ import (
 // guarantees: Q1, Q2, Q3, Q4, Q5, Q6
 func TestRequestLane(t *testing.T) {
 	f := newFake(t)
-	requesttest.Run(t, requesttest.Config{Deadline: time.Second, Patience: 30 * time.Second}, f.requestHarness)
+	requesttest.Run(t, requesttest.Config{Deadline: 2 * time.Second, Patience: time.Minute, Slack: 10 * time.Second}, f.requestHarness)
 }
 
 // requestHarness gives each lane a network of its own, so that it can die alone.
@@ -120,7 +120,7 @@ func (f *fixture) lateRequest(t *testing.T) {
 			if got != want {
 				t.Fatalf("%q came, not %q", got, want)
 			}
-		case <-time.After(30 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("%q did not come", want)
 		}
 	}
@@ -131,7 +131,7 @@ func (f *fixture) lateRequest(t *testing.T) {
 	ask(patient, "held")
 	next("held") // written, and the client does not know that
 	ask(patient, "patient")
-	short, stop := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	short, stop := context.WithTimeout(t.Context(), 2*time.Second) // in which it is handed over
 	defer stop()
 	ask(short, "late")
 	<-short.Done()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sixfold-go/sixfold/bus"
 	"github.com/sixfold-go/sixfold/itest/hand"
+	"github.com/sixfold-go/sixfold/itest/leaks"
 	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/transport/nats"
 )
@@ -41,7 +42,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		t.Error(err)
 	}
 	p.Cut() // what is left of the proxy's own
-	goleak.VerifyNone(t, before)
+	leaks.None(t, before)
 }
 
 // The consumer of a copy goes with it.

@@ -8,14 +8,14 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/sixfold-go/sixfold"
+	"github.com/sixfold-go/sixfold/itest/leaks"
+	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/request"
 	"github.com/sixfold-go/sixfold/transport/memory"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { servers.Main(m) }
 
 // ping is never answered.
 type ping struct {
@@ -59,5 +59,5 @@ func TestTenThousandTimeoutsLeaveNothing(t *testing.T) {
 	if err := errors.Join(client.Close(context.Background()), ear.Close(context.Background())); err != nil {
 		t.Error(err)
 	}
-	goleak.VerifyNone(t)
+	leaks.None(t)
 }

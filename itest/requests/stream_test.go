@@ -9,9 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/sixfold-go/sixfold"
+	"github.com/sixfold-go/sixfold/itest/leaks"
 	"github.com/sixfold-go/sixfold/request"
 	"github.com/sixfold-go/sixfold/transport/memory"
 )
@@ -109,5 +108,5 @@ func TestThousandStreamsLeaveNothing(t *testing.T) {
 	if s := responder.Stats(); s.Running != 0 || s.Waiting != 0 {
 		t.Errorf("the responder counts %+v", s)
 	}
-	goleak.VerifyNone(t)
+	leaks.None(t)
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/sixfold-go/sixfold/bus"
 	"github.com/sixfold-go/sixfold/itest/hand"
+	"github.com/sixfold-go/sixfold/itest/leaks"
 	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/transport/sqs"
 )
@@ -251,7 +252,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	if err := tr.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	goleak.VerifyNone(t, before)
+	leaks.None(t, before)
 	again := connect(t, fast(f.url, sqs.Options{}))
 	ds := hand.Receive(t, hand.Subscribe(t, again, group(name, true)), 2) // long before a minute has passed
 	for _, d := range ds {
