@@ -34,7 +34,7 @@ func TestConformance(t *testing.T) {
 			f := newFixture(t, &servers.NATSOptions{Configure: func(o *server.Options) {
 				o.Users = []*server.User{{Username: "user", Password: "right"}}
 			}})
-			bustest.Run(t, bustest.Config{Quiet: 50 * time.Millisecond}, func(tb testing.TB) bustest.Harness { return f.harness(tb, variant.o, variant.plain) })
+			bustest.Run(t, bustest.Config{Quiet: 50 * time.Millisecond, Patience: time.Minute}, func(tb testing.TB) bustest.Harness { return f.harness(tb, variant.o, variant.plain) })
 		})
 	}
 }

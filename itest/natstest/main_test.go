@@ -47,6 +47,12 @@ func fast(o nats.Options) *nats.Options {
 	return &o
 }
 
+// calm are options of one that nobody takes over from: with the leases that are the default a busy machine loses none.
+func calm(o nats.Options) *nats.Options {
+	o.Lanes = 16
+	return &o
+}
+
 // connect makes a transport at url.
 func (f *fixture) connect(tb testing.TB, url string, o *nats.Options) *nats.Transport {
 	tb.Helper()

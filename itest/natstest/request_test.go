@@ -3,6 +3,7 @@ package natstest
 import (
 	"sync"
 	"testing"
+	"time"
 
 	natsgo "github.com/nats-io/nats.go"
 
@@ -14,7 +15,7 @@ import (
 // guarantees: Q1, Q2, Q3, Q4, Q5, Q6
 func TestRequestLane(t *testing.T) {
 	f := newFixture(t, nil)
-	requesttest.Run(t, requesttest.Config{}, f.requestHarness)
+	requesttest.Run(t, requesttest.Config{Deadline: time.Second, Patience: time.Minute, Slack: 10 * time.Second}, f.requestHarness)
 }
 
 // requestHarness gives each lane a proxy of its own, so that it can die alone.

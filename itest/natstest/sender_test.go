@@ -28,7 +28,7 @@ func TestAKilledServerHasAPrefix(t *testing.T) {
 	defer child.Close()
 	f := &fixture{TB: t, url: child.URL()}
 	tr := f.connect(t, f.url, nil)
-	for round := range 3 {
+	for round, tries := 0, 0; round < 3; tries++ {
 		topic := f.topic()
 		if err := tr.Declare(t.Context(), topic); err != nil {
 			t.Fatal(err)
@@ -68,8 +68,12 @@ func TestAKilledServerHasAPrefix(t *testing.T) {
 				}
 			}
 		}
-		if !failed || confirmed == 0 {
-			t.Fatalf("%d were confirmed, and others failed: %v; the kill proved nothing", confirmed, failed)
+		// All may have been confirmed when it died, where the sender has to wait for the processor: that round proves nothing.
+		if confirmed == 0 || tries == 20 {
+			t.Fatalf("%d were confirmed in try number %d, and others failed: %v; the kills proved nothing", confirmed, tries, failed)
+		}
+		if failed {
+			round++
 		}
 		if errs := hand.Send(t, sender, hand.Messages(topic, "k/late")...); !errors.Is(errs[0], bus.ErrUnavailable) {
 			t.Errorf("after the server's death: %v", errs[0])
@@ -251,7 +255,7 @@ func TestSizesAreCheckedBeforeSending(t *testing.T) {
 func TestSilenceEndsASender(t *testing.T) {
 	f := newFixture(t, nil)
 	p := newProxy(t, f.url)
-	tr := f.connect(t, p.url(), &nats.Options{Topics: []string{"orders"}, AckTimeout: 400 * time.Millisecond})
+	tr := f.connect(t, p.url(), &nats.Options{Topics: []string{"orders"}, AckTimeout: 2 * time.Second})
 	sender := hand.Open(t, tr)
 	hand.MustSend(t, sender, hand.Messages("orders", "k/0")...)
 	defer p.HoldDown("sender")()
@@ -279,13 +283,14 @@ func TestSendEndsWithItsContextWhileTheWindowIsFull(t *testing.T) {
 	hand.MustSend(t, sender, hand.Messages("orders", "k/0")...)
 	release := p.HoldDown("sender")
 	defer release()
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
 	texts := make([]string, 9000)
 	for i := range texts {
 		texts[i] = "k/" + strconv.Itoa(i)
 	}
-	pending := sender.Send(ctx, hand.Messages("orders", texts...))
+	batch := hand.Messages("orders", texts...)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second) // the window fills long before
+	defer cancel()
+	pending := sender.Send(ctx, batch)
 	release()
 	errs := pending.Wait(t.Context())
 	if errs[0] != nil || !errors.Is(errs[len(errs)-1], bus.ErrBehindFailed) && !errors.Is(errs[len(errs)-1], bus.ErrUnavailable) {

@@ -50,7 +50,7 @@ func (f firsts) add(t testing.TB, ds ...*bus.Delivery) {
 func TestAFrozenOwner(t *testing.T) {
 	f := newFixture(t, nil)
 	p := newProxy(t, f.url)
-	frozen, other := f.connect(t, p.url(), fast(nats.Options{})), f.connect(t, f.url, fast(nats.Options{}))
+	frozen, other := f.connect(t, p.url(), fast(nats.Options{})), f.connect(t, f.url, calm(nats.Options{}))
 	sub := group("orders", true)
 	sub.MaxInFlight = 5
 	src := hand.Subscribe(t, frozen, sub)
@@ -83,7 +83,7 @@ func TestAFrozenOwner(t *testing.T) {
 // guarantees: K2, I8
 func TestDeathsAtAnyStep(t *testing.T) {
 	f := newFixture(t, nil)
-	steady := f.connect(t, f.url, fast(nats.Options{}))
+	steady := f.connect(t, f.url, calm(nats.Options{}))
 	sub := group("orders", true)
 	sub.MaxInFlight = 8
 	if err := steady.Declare(t.Context(), "orders"); err != nil {
@@ -149,7 +149,7 @@ func TestDeathsAtAnyStep(t *testing.T) {
 // guarantees: R2, K2
 func TestAPlannedStopRepeatsNothing(t *testing.T) {
 	f := newFixture(t, nil)
-	o := fast(nats.Options{})
+	o := calm(nats.Options{})
 	o.Lanes = 1
 	tr := f.connect(t, f.url, o)
 	sub := group("orders", true)
@@ -183,8 +183,7 @@ func TestAPlannedStopRepeatsNothing(t *testing.T) {
 // guarantees: R2, K2
 func TestRebalanceRepeatsNothing(t *testing.T) {
 	f := newFixture(t, nil)
-	calm := func(o *nats.Options) *nats.Options { o.Lease = 10 * time.Second; return o } // a busy machine loses none meanwhile
-	tr := f.connect(t, f.url, calm(fast(nats.Options{Topics: []string{"orders"}})))
+	tr := f.connect(t, f.url, calm(nats.Options{Topics: []string{"orders"}}))
 	sub := group("orders", true)
 	sub.MaxInFlight = 30
 	sender := hand.Open(t, tr)
@@ -225,7 +224,7 @@ func TestRebalanceRepeatsNothing(t *testing.T) {
 		hand.MustSend(t, sender, hand.Messages("orders", texts...)...)
 		switch i {
 		case 5, 10:
-			stops = append(stops, work(f.connect(t, f.url, calm(fast(nats.Options{})))))
+			stops = append(stops, work(f.connect(t, f.url, calm(nats.Options{}))))
 		case 15:
 			stopFirst()
 		case 20:
@@ -241,7 +240,7 @@ func TestRebalanceRepeatsNothing(t *testing.T) {
 				t.Fatalf("of %s %s came, not %d", a.key, a.body, next[a.key])
 			}
 			next[a.key]++
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("%v came", next)
 		}
 	}
@@ -291,7 +290,7 @@ func TestCloseGivesBackAtOnce(t *testing.T) {
 // guarantees: I8
 func TestWhatIsNotExtendedIsLost(t *testing.T) {
 	f := newFixture(t, nil)
-	tr := f.connect(t, f.url, &nats.Options{AckWait: 500 * time.Millisecond})
+	tr := f.connect(t, f.url, &nats.Options{AckWait: 3 * time.Second}) // long enough to settle the first in time
 	src := hand.Subscribe(t, tr, group("orders", false))
 	hand.MustSend(t, hand.Open(t, tr), hand.Messages("orders", "k/1", "k/2")...)
 	ds := hand.Receive(t, src, 2)
@@ -492,7 +491,8 @@ func TestAConsumerThatIsDeleted(t *testing.T) {
 			t.Fatal(err)
 		}
 		for name := range stream.ConsumerNames(t.Context()).Name() {
-			if err := js.DeleteConsumer(t.Context(), "orders", name); err != nil {
+			// Lanes are taken side by side: some may still be on their way, and remove one themselves.
+			if err := js.DeleteConsumer(t.Context(), "orders", name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 				t.Fatal(err)
 			}
 		}
