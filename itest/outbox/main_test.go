@@ -138,12 +138,13 @@ func (w *world) untilCount(n int) {
 	w.until("messages", func(taken []sixfold.Envelope) bool { return len(taken) >= n })
 }
 
-// relay starts one; stop ends it and expects that nothing is in doubt.
+// relay starts one; stop ends it and expects that nothing is in doubt. Its lease outlasts what a busy machine does to it, since what
+// arrives is expected once.
 func (w *world) relay(o outbox.RelayOptions) (stop func()) {
 	w.Helper()
 	o.Logger = quiet()
 	if o.Lease == 0 {
-		o.Lease = 2 * time.Second
+		o.Lease = 20 * time.Second
 	}
 	if o.Poll == 0 {
 		o.Poll = 50 * time.Millisecond

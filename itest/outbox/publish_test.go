@@ -329,10 +329,11 @@ func TestGivenIDsAndUniqueKeys(t *testing.T) {
 // guarantees: O3
 func TestUniqueWithin(t *testing.T) {
 	w := newWorld(t, nil)
-	w.publish(message{"k", "1"}, outbox.Unique("u", 300*time.Millisecond))
+	const within = 4 * time.Second // longer than the second try takes to come
+	w.publish(message{"k", "1"}, outbox.Unique("u", within))
 	publish := func() error {
 		return w.in(func(tx pgx.Tx) error {
-			_, err := w.box.Publish(t.Context(), sqltx.Pgx(tx), message{"k", "2"}, outbox.Unique("u", 300*time.Millisecond))
+			_, err := w.box.Publish(t.Context(), sqltx.Pgx(tx), message{"k", "2"}, outbox.Unique("u", within))
 			return err
 		})
 	}
