@@ -71,9 +71,9 @@ func TestNATSDeadLetters(t *testing.T) {
 	publish := slices.Concat(subjects(table[name][0]), besides(table, name))
 	run := func(publish []string, limit time.Duration) error {
 		role, admin := natsAs(t, publish, subjects(table[name][1]), &nats.Options{Require: true})
+		prepare(t, admin)
 		ctx, cancel := context.WithTimeout(t.Context(), limit)
 		defer cancel()
-		prepare(ctx, t, admin)
 		return consumes(ctx, role, admin, true)
 	}
 	if err := run(append(slices.Clone(publish), besides(table, "consumer without a database")...), patience); err != nil {
@@ -84,9 +84,11 @@ func TestNATSDeadLetters(t *testing.T) {
 	}
 }
 
-// prepare makes the streams, and the bucket of leases, which comes with the first ordered group.
-func prepare(ctx context.Context, t *testing.T, admin *nats.Transport) {
+// prepare makes the streams, and the bucket of leases, which comes with the first ordered group. It must happen, however brief the rest is.
+func prepare(t *testing.T, admin *nats.Transport) {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
 	must(t, admin.Declare(ctx, "orders"))
 	src, err := admin.Subscribe(ctx, bus.Subscription{Topics: []string{"orders"}, Group: "first", Ordered: true})
 	must(t, err)
@@ -128,9 +130,9 @@ var natsRoles = map[string]func(ctx context.Context, t *testing.T, role, admin *
 func natsRole(t *testing.T, name string, publish, subscribe []string, limit time.Duration) error {
 	t.Helper()
 	role, admin := natsAs(t, publish, subscribe, &nats.Options{Require: true})
+	prepare(t, admin)
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	prepare(ctx, t, admin)
 	return natsRoles[name](ctx, t, role, admin)
 }
 
