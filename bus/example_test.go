@@ -23,7 +23,7 @@ func (m OrderPlaced) MessageKey() string { return m.OrderID }
 
 // A consumer of one topic, and a publisher that sends to it.
 func Example() {
-	ctx, stop := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 	defer stop()
 	broker := memory.New(&memory.Options{Topics: []string{"orders"}})
 	defer broker.Close(ctx)
@@ -61,7 +61,7 @@ func Example() {
 // After its last attempt a message goes to "<topic>.dead". Who reads that topic can repair the cause and send the message
 // back as it was.
 func ExampleConsumer_deadLetters() {
-	ctx, stop := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 	defer stop()
 	broker := memory.New(&memory.Options{Topics: []string{"orders", "orders.dead"}})
 	defer broker.Close(ctx)

@@ -181,7 +181,7 @@ func TestThroughKeepsTheContract(t *testing.T) {
 	passOn := func(next sixfold.Handler) sixfold.Handler {
 		return func(ctx context.Context, env *sixfold.Envelope) error { return next(ctx, env) }
 	}
-	bustest.Run(t, bustest.Config{Quiet: 20 * time.Millisecond, NotApplicable: map[string]string{
+	bustest.Run(t, bustest.Config{Quiet: 20 * time.Millisecond, Patience: time.Minute, NotApplicable: map[string]string{
 		"Transport/KeepsUsersConnection": "there is no connection, hence none of the user",
 		"Receive/Damaged":                "envelopes are not encoded, so none can be damaged",
 	}}, func(testing.TB) bustest.Harness {

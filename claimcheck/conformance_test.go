@@ -66,7 +66,7 @@ func harness(opts memory.Options, store func(testing.TB) claimcheck.BlobStore) f
 
 // guarantees: R1, R4, K2
 func TestConformance(t *testing.T) {
-	cfg := bustest.Config{Quiet: 100 * time.Millisecond, // in which some cases want forty bodies out of a store
+	cfg := bustest.Config{Patience: time.Minute, Quiet: 100 * time.Millisecond, // in which some cases want forty bodies out of a store
 		NotApplicable: map[string]string{
 			"Transport/KeepsUsersConnection": "there is no connection, hence none of the user",
 			"Receive/Damaged":                "envelopes are not encoded, so none can be damaged",

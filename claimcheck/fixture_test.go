@@ -136,7 +136,7 @@ func mustSend(t *testing.T, s bus.Sender, envs ...*sixfold.Envelope) {
 // receive takes n deliveries.
 func receive(t *testing.T, s bus.Source, n int) (all []*bus.Delivery) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for len(all) < n {
 		ds, err := s.Receive(ctx, n-len(all))

@@ -65,7 +65,7 @@ func TestStreamOfMediator(t *testing.T) {
 	for range request.Stream(t.Context(), c, Words{Text: strings.Repeat("x ", 1000)}) {
 		break
 	}
-	synced := time.After(10 * time.Second)
+	synced := time.After(time.Minute)
 	for around.Load() < 4 {
 		select {
 		case <-synced:

@@ -22,7 +22,7 @@ func (m OrderPlaced) MessageKey() string { return m.OrderID }
 
 // A shop and its shipping department with nothing but the process.
 func Example() {
-	ctx, stop := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 	defer stop()
 	st := memory.New(nil)
 	box, err := outbox.New(st.Outbox(), nil, outbox.ToConsumer("shipping", OrderPlaced{}))

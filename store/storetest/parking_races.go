@@ -205,7 +205,7 @@ var parkingRaces = []testCase{
 		parker := s.begin()
 		_, err := s.Inbox.Parking().Park(s.ctx(), parker.tx, "c", []inbox.Item{letter(3, "a")})
 		s.must(err)
-		ctx, cancel := context.WithTimeout(s.ctx(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(s.ctx(), time.Minute)
 		defer cancel()
 		got, err := s.Inbox.Parking().Claim(ctx, "c", inbox.Ask{Token: sixfold.NewID(), Lines: 9, Rows: 9, Hold: time.Hour})
 		if err != nil {
@@ -224,7 +224,7 @@ var parkingRaces = []testCase{
 		handler := s.begin()
 		_, err := s.Inbox.Parking().Park(s.ctx(), handler.tx, "c", []inbox.Item{letter(3, "a")})
 		s.must(err)
-		ctx, cancel := context.WithTimeout(s.ctx(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(s.ctx(), time.Minute)
 		defer cancel()
 		got, err := s.Inbox.Parking().Tend(ctx, []inbox.Hold{holdOf(lines[0]), holdOf(lines[1])}, time.Hour, nil)
 		if err != nil || len(got) != 2 {

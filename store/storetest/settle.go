@@ -173,7 +173,7 @@ var settleCases = []testCase{
 		handler := s.begin()
 		_, _, err := s.Outbox.Queue(outbox.ToLocal).Claim(s.ctx(), handler.tx, n, all)
 		s.must(err)
-		ctx, cancel := context.WithTimeout(s.ctx(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(s.ctx(), time.Minute)
 		defer cancel()
 		if _, _, err := s.Outbox.Leases().Beat(ctx, "c", n, time.Microsecond, all[0]); err != nil {
 			s.Fatalf("the heartbeat beside a handler's open transaction: %v; a long handler would lose its lease", err)

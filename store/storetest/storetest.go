@@ -170,7 +170,7 @@ func (s *suite) blocked(answered <-chan struct{}) {
 	if s.Blocked == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(s.ctx(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(s.ctx(), time.Minute)
 	defer cancel()
 	go func() {
 		select {

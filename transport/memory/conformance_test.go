@@ -48,10 +48,10 @@ func harness(opts memory.Options) func(testing.TB) bustest.Harness {
 }
 
 func TestConformance(t *testing.T) {
-	cfg := bustest.Config{Quiet: 20 * time.Millisecond, NotApplicable: map[string]string{
+	cfg := bustest.Config{Quiet: 20 * time.Millisecond, Patience: time.Minute, NotApplicable: map[string]string{
 		"Transport/KeepsUsersConnection": "there is no connection, hence none of the user",
 		"Receive/Damaged":                "envelopes are not encoded, so none can be damaged",
 	}}
 	t.Run("forever", func(t *testing.T) { bustest.Run(t, cfg, harness(memory.Options{})) })
-	t.Run("leased", func(t *testing.T) { bustest.Run(t, cfg, harness(memory.Options{Lease: 300 * time.Millisecond})) })
+	t.Run("leased", func(t *testing.T) { bustest.Run(t, cfg, harness(memory.Options{Lease: 2 * time.Second})) })
 }

@@ -26,7 +26,7 @@ func TestRequestLane(t *testing.T) {
 
 // TestRequestLaneInRealTime finds races that a bubble's order of goroutines hides.
 func TestRequestLaneInRealTime(t *testing.T) {
-	requesttest.Run(t, requesttest.Config{}, requestHarness)
+	requesttest.Run(t, requesttest.Config{Deadline: time.Second, Patience: time.Minute, Slack: 10 * time.Second}, requestHarness)
 }
 
 func requestHarness(tb testing.TB) requesttest.Harness {
