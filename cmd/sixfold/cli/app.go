@@ -60,9 +60,10 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer, opts ...Opti
 
 // root is the command with all others below it.
 func (a *app) root() *cobra.Command {
-	root := a.group("sixfold", "look after the outbox of Sixfold, its tables, and the topics of a broker",
+	root := a.group("sixfold", "look after the tables of Sixfold, what is in them, and the topics of a broker",
 		a.demoCommand(), a.migrateCommand(), a.grantsCommand(), a.doctorCommand(), a.outboxCommand(), a.deadCommand(), a.parkedCommand(), a.explainCommand(), a.scheduleCommand(), a.sagaCommand(), a.checkCommand(), a.busCommand(), a.versionCommand())
-	root.Long = `Look after the outbox of Sixfold, its tables, and the topics of a broker.
+	root.Long = `Look after the tables of Sixfold and what is in them (messages on their way, dead letters, schedules,
+sagas), and after the topics of a broker.
 
 The database is that of --dsn or SIXFOLD_DSN: postgres://user@host/database?sslmode=verify-full,
 "host=... dbname=..." as libpq takes it, mysql://user@host/database, or sqlite:path. The broker is that of --broker or

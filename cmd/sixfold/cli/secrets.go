@@ -74,12 +74,17 @@ func secretsOf(text string) (all []string) {
 
 const hidden = "xxxxx"
 
-// scrub hides the secrets of the run, and whatever stands before the host of a URL.
+// scrub hides the secrets of the run, and whatever stands before the host of a URL, but for the "user" of our own hints.
 func (s *secrets) scrub(text string) string {
 	for _, p := range s.all {
 		if len(p) >= 3 { // shorter ones would hide parts of words
 			text = strings.ReplaceAll(text, p, hidden)
 		}
 	}
-	return anyURL.ReplaceAllString(text, "://"+hidden+"@")
+	return anyURL.ReplaceAllStringFunc(text, func(before string) string {
+		if before == "://user@" {
+			return before
+		}
+		return "://" + hidden + "@"
+	})
 }
