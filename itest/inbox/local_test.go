@@ -192,7 +192,7 @@ func TestLocalHandlerOutlivesItsOwner(t *testing.T) {
 	w := newWorld(t)
 	queue, leases := w.st.Outbox().Queue(outbox.ToLocal), w.st.Outbox().Leases()
 	frozen := sixfold.NewID()
-	if err := leases.Join(t.Context(), "local", frozen, 300*time.Millisecond); err != nil {
+	if err := leases.Join(t.Context(), "local", frozen, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := leases.Take(t.Context(), "local", frozen, 64, outbox.ToLocal, true); err != nil {
@@ -207,6 +207,9 @@ func TestLocalHandlerOutlivesItsOwner(t *testing.T) {
 		t.Fatal(there, err)
 	}
 	if _, err := tx.Exec(t.Context(), "INSERT INTO effect (consumer, text) VALUES ('local', 'x')"); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := leases.Beat(t.Context(), "local", frozen, 300*time.Millisecond, 0); err != nil { // its last one
 		t.Fatal(err)
 	}
 	w.consumer("local", bus.Options{}, inbox.On(w.box, handle))

@@ -20,6 +20,7 @@ type line struct {
 	cut  chan struct{} // closed while the line is cut
 	hold chan struct{} // not nil: answers to sends wait until it is closed
 	asks int           // of the database
+	open int           // of them without an answer yet
 }
 
 func newLine(db sqltx.Runner, lost error) *line {
@@ -78,12 +79,25 @@ func (l *line) asked() int {
 	return l.asks
 }
 
+// busy reports whether something is being asked.
+func (l *line) busy() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.open > 0
+}
+
 // do asks the database. What it answers is lost when the line is cut meanwhile.
 func (l *line) do(ctx context.Context, ask func(context.Context) error) error {
 	l.mu.Lock()
 	l.asks++
+	l.open++
 	cut := l.cut
 	l.mu.Unlock()
+	defer func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.open--
+	}()
 	select {
 	case <-cut:
 		return l.lost

@@ -211,14 +211,14 @@ func (w *world) groups(tb testing.TB, p *process) []groupOf {
 // until waits for something that the database shows.
 func (w *world) until(tb testing.TB, what string, is func() bool) {
 	tb.Helper()
-	limit, tick := time.NewTimer(30*time.Second), time.NewTicker(20*time.Millisecond)
+	limit, tick := time.NewTimer(time.Minute), time.NewTicker(20*time.Millisecond)
 	defer limit.Stop()
 	defer tick.Stop()
 	for !is() {
 		select {
 		case <-tick.C:
 		case <-limit.C:
-			tb.Fatalf("waited for half a minute: %s", what)
+			tb.Fatalf("waited for a minute: %s", what)
 		}
 	}
 }
