@@ -145,7 +145,7 @@ func (w *world) consumer(group string, o bus.Options, routes ...sixfold.Route) (
 	if group == "local" {
 		s.Topics = nil
 		var err error
-		if t, err = outbox.NewLocal(w.st.Outbox(), w.db, &outbox.LocalOptions{Poll: 50 * time.Millisecond, Logger: quiet()}); err != nil {
+		if t, err = outbox.NewLocal(w.st.Outbox(), w.db, &outbox.LocalOptions{Lease: 4 * time.Second, Poll: 50 * time.Millisecond, Logger: quiet()}); err != nil {
 			w.Fatal(err)
 		}
 	}
