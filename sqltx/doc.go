@@ -2,7 +2,8 @@
 //
 //	err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 //		…
-//		return box.Publish(ctx, sqltx.Pgx(tx), OrderPlaced{OrderID: id})
+//		_, err := box.Publish(ctx, sqltx.Pgx(tx), OrderPlaced{OrderID: id})
+//		return err
 //	})
 //
 // Nothing here imports a driver: pgx's types are described by their methods. A pool or a connection passed where a

@@ -49,9 +49,11 @@ type goPackage struct {
 	name     string
 	exported map[string]bool
 	comments map[string]string // of fields by their name alone, of all types
+	doc      string            // the package's own comment
 }
 
 func (p *goPackage) add(file *ast.File) {
+	p.doc += file.Doc.Text()
 	for _, d := range file.Decls {
 		switch d := d.(type) {
 		case *ast.FuncDecl:
@@ -136,6 +138,13 @@ func TestNamesExist(t *testing.T) {
 		}
 		maps.Copy(byName[p.name], p.exported)
 		maps.Copy(everything, p.exported)
+	}
+	for _, p := range packages(t) {
+		for _, m := range ofPackage.FindAllStringSubmatch(p.doc, -1) {
+			if names, ours := byName[m[1]]; ours && !names[m[2]] {
+				t.Errorf("the comment of package %s speaks of %s.%s, which is not there", p.name, m[1], m[2])
+			}
+		}
 	}
 	found := 0
 	for _, p := range pages(t) {
