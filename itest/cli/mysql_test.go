@@ -55,8 +55,8 @@ func TestMySQLIsNotReached(t *testing.T) {
 	link, config := asURL(t, servers.MariaDB(t).Database(t))
 	for _, c := range []struct{ dsn, want string }{
 		{strings.Replace(link, config.Passwd, canaryOf(), 1), "refused the password"}, {strings.Replace(link, "/"+config.DBName, "/absent", 1), "has no database"},
-		{"mysql://u:" + canaryOf() + "@" + free(t) + "/db", "nobody listens"}, {"mysql://u:" + canaryOf() + "@10.255.255.1/db", "unencrypted"}, {"u:" + canaryOf() + "@tcp(h:x/db", "cannot be read"},
-		{"u:" + canaryOf() + "@tcp(" + free(t) + ")/db", "nobody listens"},
+		{"mysql://u:" + canaryOf() + "@" + nobody + "/db", "nobody listens"}, {"mysql://u:" + canaryOf() + "@10.255.255.1/db", "unencrypted"}, {"u:" + canaryOf() + "@tcp(h:x/db", "cannot be read"},
+		{"u:" + canaryOf() + "@tcp(" + nobody + ")/db", "nobody listens"},
 	} {
 		got := newRunner(t, "SIXFOLD_DSN="+c.dsn).run("outbox", "stats")
 		if got.code == 0 || got.out != "" || !strings.Contains(got.err, c.want) {

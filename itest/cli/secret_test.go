@@ -30,7 +30,7 @@ func TestNoSecretAnywhere(t *testing.T) {
 		dsns[name+" parameter"] = "postgres://" + user + "@" + u.Host + u.Path + "?password=" + url.QueryEscape(password)
 		dsns[name+" pairs"] = "host=" + u.Hostname() + " port=" + u.Port() + " user=" + user + " dbname=" + strings.TrimPrefix(u.Path, "/") + " password=" + quoted
 		dsns[name+" pairs, bad"] = "host=" + u.Hostname() + " port=99999 password=" + quoted
-		dsns[name+" to nobody"] = "postgres://u:" + url.QueryEscape(password) + "@" + free(t) + "/db"
+		dsns[name+" to nobody"] = "postgres://u:" + url.QueryEscape(password) + "@" + nobody + "/db"
 		dsns[name+" to another host"] = "postgres://u:" + url.QueryEscape(password) + "@10.255.255.1/db"
 		dsns[name+" of a bad URL"] = "postgres://u:" + password + "@h:x/db"
 		dsns[name+" of a bad scheme"] = "mysqk://u:" + url.QueryEscape(password) + "@h/db"
@@ -54,7 +54,7 @@ func TestNoSecretAnywhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, host := range map[string]string{"wrong": ru.Host, "to nobody": free(t), "far": "10.255.255.1", "bad": "h:x"} {
+	for name, host := range map[string]string{"wrong": ru.Host, "to nobody": nobody, "far": "10.255.255.1", "bad": "h:x"} {
 		brokers["AMQP "+name] = "amqp://u:" + url.QueryEscape(canary) + "@" + host + "/"
 		brokers["AMQP, unescaped, "+name] = "amqp://u:" + canary + "@" + host + "/"
 	}

@@ -265,7 +265,7 @@ var roads = []struct {
 			w.Fatal(err)
 		}
 		w.Cleanup(func() { _ = s.Close() })
-		tr, err := nats.New(s.URL(), &nats.Options{Topics: []string{"steps"}, Lanes: 8, Lease: time.Second, Logger: quiet()})
+		tr, err := nats.New(s.URL(), &nats.Options{Topics: []string{"steps"}, Lanes: 8, Logger: quiet()})
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -283,7 +283,7 @@ var roads = []struct {
 
 func openLocal(w *world, group string) road {
 	w.Helper()
-	l, err := outbox.NewLocal(w.st.Outbox(), w.db, &outbox.LocalOptions{Lease: time.Second, Poll: 50 * time.Millisecond, Logger: quiet()})
+	l, err := outbox.NewLocal(w.st.Outbox(), w.db, &outbox.LocalOptions{Lease: 4 * time.Second, Poll: 50 * time.Millisecond, Logger: quiet()})
 	if err != nil {
 		w.Fatal(err)
 	}

@@ -28,8 +28,9 @@ func TestListenNoticesASilentConnection(t *testing.T) {
 
 	network.silent.Store(true)
 	shop.do(message{Key: "k"})
-	other.until("the listener notices", func() bool { return l.Err() != nil })
-	if err := l.Err(); !strings.Contains(err.Error(), "does not answer") {
+	var err error
+	other.until("the listener notices", func() bool { err = l.Err(); return err != nil })
+	if !strings.Contains(err.Error(), "does not answer") {
 		t.Error(err)
 	}
 	network.silent.Store(false)

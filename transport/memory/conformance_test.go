@@ -48,7 +48,7 @@ func harness(opts memory.Options) func(testing.TB) bustest.Harness {
 }
 
 func TestConformance(t *testing.T) {
-	cfg := bustest.Config{Quiet: 20 * time.Millisecond, NotApplicable: map[string]string{
+	cfg := bustest.Config{Quiet: 20 * time.Millisecond, Patience: time.Minute, NotApplicable: map[string]string{
 		"Transport/KeepsUsersConnection": "there is no connection, hence none of the user",
 		"Receive/Damaged":                "envelopes are not encoded, so none can be damaged",
 	}}
