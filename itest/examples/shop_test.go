@@ -69,7 +69,7 @@ func count(ctx context.Context, db *sql.DB, query string) (n int) {
 
 // patience bounds an example.
 func patience() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), 30*time.Second)
+	return context.WithTimeout(context.Background(), 2*time.Minute)
 }
 
 func say(err error) { fmt.Println(err) }

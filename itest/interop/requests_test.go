@@ -143,8 +143,8 @@ func TestNodeAsksAResponder(t *testing.T) {
 		{question{Name: "no time left", Body: item("lamp"), Headers: map[string]string{"sixfold-timeout": "0"}}, "expired", "", ""},
 		{question{Name: "long over", Body: item("lamp"), Attributes: map[string]string{"expirytime": "2001-01-01T00:00:00Z"}}, "expired", "", ""},
 		{question{Name: "nobody listens", Body: item("lamp"), To: "interop.nobody"}, "no responder", "", ""},
-		{question{Name: "cancelled", Body: item("slow"), CancelAfter: 100, Timeout: 60_000}, "cancelled", "", ""},
-		{question{Name: "too late here", Body: item("slow"), Headers: map[string]string{"sixfold-timeout": "50"}}, "expired", "", ""},
+		{question{Name: "cancelled", Body: item("slow"), CancelAfter: 1000, Timeout: 60_000}, "cancelled", "", ""}, // begun by then
+		{question{Name: "too late here", Body: item("slow"), Headers: map[string]string{"sixfold-timeout": "1000"}}, "expired", "", ""},
 	}
 	questions := make([]question, len(cases))
 	for i, c := range cases {
@@ -161,7 +161,7 @@ func TestNodeAsksAResponder(t *testing.T) {
 		}
 	}
 	if first, second := wait(t, ended), wait(t, ended); !errors.Is(first, context.Canceled) || !errors.Is(second, context.DeadlineExceeded) {
-		t.Errorf("the handlers' contexts ended with %v and %v", first, second)
+		t.Errorf("the handlers' contexts ended with %v and %v", first, second) // with a second between them
 	}
 	mu.Lock()
 	defer mu.Unlock()
@@ -235,7 +235,7 @@ func TestAskingNode(t *testing.T) {
 	if got := next().told(t); got.Status != "cancelled" {
 		t.Errorf("the program's handler was ended by %q", got.Status)
 	}
-	if _, err := request.Send(t.Context(), client, quote{Item: "slow"}, request.Timeout(200*time.Millisecond)); !errors.Is(err, request.ErrTimeout) && !errors.Is(err, &request.Fault{Category: request.Expired}) {
+	if _, err := request.Send(t.Context(), client, quote{Item: "slow"}, request.Timeout(2*time.Second)); !errors.Is(err, request.ErrTimeout) && !errors.Is(err, &request.Fault{Category: request.Expired}) {
 		t.Errorf("a slow call answered %v", err)
 	}
 	if begun, ended := next().told(t), next().told(t); begun.Status != "begun" || ended.Status != "expired" && ended.Status != "cancelled" {

@@ -95,7 +95,7 @@ func TestNodeSignsWhatItAsks(t *testing.T) {
 		{question{Name: "not signed", Body: item("lamp")}, "unauthorised"},
 		{question{Name: "another's key", Body: item("lamp"), Signer: "thief"}, "unauthorised"},
 		{question{Name: "no JSON", Body: nil, Raw: new(string), Signer: "node"}, "malformed"},
-		{question{Name: "cancelled", Body: item("slow"), Signer: "node", CancelAfter: 100, Timeout: 60_000}, "cancelled"},
+		{question{Name: "cancelled", Body: item("slow"), Signer: "node", CancelAfter: 1000, Timeout: 60_000}, "cancelled"}, // begun by then
 	}
 	questions := make([]question, len(cases))
 	for i, c := range cases {
@@ -109,7 +109,7 @@ func TestNodeSignsWhatItAsks(t *testing.T) {
 		}
 	}
 	// A reply that is signed by a key which the program does not accept ends no call there.
-	deaf := question{Name: "a reply of another's key", Type: "interop.quote", Body: item("lamp"), Signer: "node", Timeout: 1000}
+	deaf := question{Name: "a reply of another's key", Type: "interop.quote", Body: item("lamp"), Signer: "node", Timeout: 3000}
 	next = node(t).start(t, "requests", []question{deaf}, "ask", url, "interop.quote", keys(t, []string{"node"}, []string{"somebody"}))
 	if got := next().told(t); got.Status != "timeout" || got.Ignored != 1 {
 		t.Errorf("%s: it was answered %+v", deaf.Name, got)
@@ -151,7 +151,7 @@ func TestNodeSignsWhatItAnswers(t *testing.T) {
 		}
 	}
 	deaf := client(request.ClientOptions{Signer: signer(t, "go"), Verifier: accepts(t, "somebody")})
-	if _, err := request.Send(t.Context(), deaf, quote{Item: "lamp"}, request.Timeout(500*time.Millisecond)); !errors.Is(err, request.ErrTimeout) || deaf.Stats().Forged == 0 {
+	if _, err := request.Send(t.Context(), deaf, quote{Item: "lamp"}, request.Timeout(3*time.Second)); !errors.Is(err, request.ErrTimeout) || deaf.Stats().Forged == 0 {
 		t.Errorf("a reply by a key that is not accepted ended a call: %v, %+v", err, deaf.Stats())
 	}
 	if s := right.Stats(); s.Forged+s.Malformed != 0 {

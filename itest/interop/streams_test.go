@@ -115,7 +115,7 @@ func TestNodeReadsStreams(t *testing.T) {
 		{streamQuestion{question: question{Name: "left", Body: count{To: 1_000_000}, Timeout: 60_000}, Window: 4, LeaveAfter: 10}, "left", numbers(10)},
 		{streamQuestion{question: question{Name: "all who listen", Type: "interop.quote", Body: map[string]string{"item": "lamp"}}, Scatter: true, Want: 2}, "enough",
 			`[{"value":{"item":"lamp","cents":1900}},{"value":{"item":"lamp","cents":1900}}]`},
-		{streamQuestion{question: question{Name: "all, by the deadline", Type: "interop.quote", Body: map[string]string{"item": "lamp"}, Timeout: 2000}, Scatter: true}, "timeout",
+		{streamQuestion{question: question{Name: "all, by the deadline", Type: "interop.quote", Body: map[string]string{"item": "lamp"}, Timeout: 5000}, Scatter: true}, "timeout",
 			`[{"value":{"item":"lamp","cents":1900}},{"value":{"item":"lamp","cents":1900}}]`},
 	}
 	questions := make([]streamQuestion, len(cases))

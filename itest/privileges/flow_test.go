@@ -71,7 +71,7 @@ func TestMessagesFlowWithTheGrantsOfTheRoles(t *testing.T) {
 	}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for effects, end := 0, time.Now().Add(30*time.Second); effects < 2*n; <-tick.C {
+	for effects, end := 0, time.Now().Add(2*time.Minute); effects < 2*n; <-tick.C {
 		w.must(w.owner.QueryRow(t.Context(), "SELECT count(*) FROM effect").Scan(&effects))
 		select {
 		case err := <-done:

@@ -122,7 +122,7 @@ func (w *world) converse(from, n int) {
 // untilEnded waits until so many conversations have ended.
 func (w *world) untilEnded(n int) {
 	w.Helper()
-	ctx, cancel := context.WithTimeout(w.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(w.Context(), 5*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -142,7 +142,7 @@ func (w *world) untilEnded(n int) {
 		}
 		select {
 		case <-ctx.Done():
-			w.Fatalf("of %d conversations %d have ended after two minutes, %d others go on: %+v", n, ended, other, counts)
+			w.Fatalf("of %d conversations %d have ended after five minutes, %d others go on: %+v", n, ended, other, counts)
 		case <-tick.C:
 		}
 	}

@@ -155,14 +155,14 @@ func (w *world) rows(t outbox.Table, class string) []outbox.Row {
 // until asks again until fn is true.
 func (w *world) until(what string, fn func() bool) {
 	w.Helper()
-	ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(w.Context(), 2*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for !fn() {
 		select {
 		case <-ctx.Done():
-			w.Fatalf("not within a minute: %s", what)
+			w.Fatalf("not within two minutes: %s", what)
 		case <-tick.C:
 		}
 	}

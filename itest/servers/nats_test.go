@@ -101,7 +101,7 @@ func TestNATSSyncAlwaysReachesTheServer(t *testing.T) {
 func TestNATSStartSaysThatThePortIsTaken(t *testing.T) {
 	// With a limit, since a taken port is tried again for a while.
 	n := servers.NATS(t, nil)
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	_, err := servers.StartNATS(ctx, &servers.NATSOptions{Port: portOf(t, n.URL())})
 	if err == nil || !strings.Contains(err.Error(), "address already in use") {

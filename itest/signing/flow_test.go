@@ -96,7 +96,7 @@ func (s *seen) await(t *testing.T, ctx context.Context, handled, dead int) {
 // guarantees: I1, I3, I10
 func TestSignedOverEveryTransport(t *testing.T) {
 	overEach(t, func(t *testing.T, broker bus.Transport) {
-		ctx, stop := context.WithTimeout(t.Context(), 90*time.Second)
+		ctx, stop := context.WithTimeout(t.Context(), 3*time.Minute)
 		defer stop()
 		st, db := sqlite(t, "shop.db")
 		box, err := outbox.New(st.Outbox(), &outbox.Options{Source: "shop", Seal: signer(t, "shop").Sign}, outbox.To("orders", order{}))

@@ -30,7 +30,7 @@ func (paid) MessageName() string { return "orders.paid" }
 //
 // guarantees: I1, I3, I8
 func TestIssuersOfWhatIsParked(t *testing.T) {
-	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	ctx, stop := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer stop()
 	st, db := sqlite(t, "shop.db")
 	_, err := db.ExecSQL(ctx, "CREATE TABLE seen (id TEXT, issuer TEXT)")

@@ -59,7 +59,7 @@ func waiting(ctx context.Context, st *store.Store) int64 {
 }
 
 func patience() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), 30*time.Second)
+	return context.WithTimeout(context.Background(), 2*time.Minute)
 }
 
 func Example() {
