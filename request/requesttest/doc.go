@@ -7,6 +7,9 @@
 //		})
 //	}
 //
+// Storm makes many calls over a lane on which packets are dropped, doubled, delayed and forged. TornStream is for lanes that carry streams over
+// connections.
+//
 // Cases that the lane's Capabilities exclude say so and check what is promised in their place. The suite sleeps nowhere, and runs in a
 // testing/synctest bubble where the lane does.
 package requesttest

@@ -15,7 +15,7 @@ import (
 
 // StormConfig says how many calls a storm is about, and how hard it is. The zero value is right for nobody: Calls is required.
 type StormConfig struct {
-	// Calls is how many are made; with -short a tenth.
+	// Calls is how many are made; with -short a tenth, but not fewer than 400, which is about what it takes to see everything.
 	Calls int
 	// Seed decides what becomes of which call; the log has it. 0: another one each time.
 	Seed uint64
@@ -106,7 +106,7 @@ type places struct {
 func newPlaces(most int, fixed bool) *places {
 	p := &places{fixed: fixed, most: most, now: most}
 	if !fixed {
-		p.now = min(most, 64)
+		p.now = min(most, 16)
 	}
 	p.free.L = &p.mu
 	return p
@@ -140,7 +140,7 @@ func (p *places) give(timedOut bool) {
 	if 2*p.timeout > p.ended {
 		p.now = max(p.now/2, 8)
 	} else {
-		p.now = min(p.now+p.now/8+1, p.most)
+		p.now = min(p.now+p.now/4, p.most)
 		p.free.Broadcast()
 	}
 	p.ended, p.timeout = 0, 0
@@ -225,7 +225,7 @@ func newFate(cfg *StormConfig, n int) fate {
 	case one(20):
 		f.told = 2
 	}
-	if one(4 * often) {
+	if one(6 * often) {
 		f.forgery = [...]string{"id", "no id", "status", "version", "type"}[r.IntN(5)]
 	}
 	return f
@@ -277,7 +277,7 @@ func newStorm(t testing.TB, cfg StormConfig) *storm {
 		t.Fatalf("requesttest: a storm of %d calls, %d callers, pace %d; give 1 or more calls, and 0 or more of the others", cfg.Calls, cfg.Callers, cfg.Pace)
 	}
 	if testing.Short() {
-		cfg.Calls = max(cfg.Calls/10, 1)
+		cfg.Calls = min(max(cfg.Calls/10, 400), cfg.Calls)
 	}
 	for cfg.Seed == 0 {
 		cfg.Seed = rand.Uint64()
