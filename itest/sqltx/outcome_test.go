@@ -259,11 +259,13 @@ func nextOwner(t *testing.T, crash func(pg *servers.PostgresServer, dsn string))
 	db := postgres.DB(newPool(t, dsn, oneConn))
 	warm(t, db)
 	var xid uint64
+	crashed := make(chan struct{})
 	err := db.CommitWith(t.Context(), func(tx pgx.Tx) ([]sqltx.Statement, error) {
 		err := tx.QueryRow(t.Context(), "SELECT pg_current_xact_id()").Scan(&xid)
 		p.arm(halfOpen) // a session that sees the cut would log the number, by rolling back
 		refused := p.refuseAll()
 		go func() {
+			defer close(crashed)
 			<-refused // the connection is lost, and the asking has begun
 			crash(pg, direct)
 			for range 20 {
@@ -273,6 +275,7 @@ func nextOwner(t *testing.T, crash func(pg *servers.PostgresServer, dsn string))
 		}()
 		return []sqltx.Statement{insert(1)}, err
 	})
+	<-crashed // and back: the asking may have ended before
 	if slices.Contains(ids(t, direct), 1) {
 		t.Fatal("the test is wrong: it was committed")
 	}
