@@ -16,7 +16,7 @@ import (
 func TornStream(t testing.TB, caller request.Lane, connect func(tb testing.TB) (lane request.Lane, cut func())) {
 	t.Helper()
 	p := &probe{TB: t, c: Case{Name: "TornStream", Says: "A responder that has lost its connection tells the callers of its streams over the next one."},
-		cfg: Config{Patience: 30 * time.Second}, to: "torn-stream"}
+		cfg: Config{Patience: time.Minute}, to: "torn-stream"}
 	var cut func()
 	p.h.Connect = func(tb testing.TB) (lane request.Lane) {
 		lane, cut = connect(tb)
