@@ -31,7 +31,7 @@ import (
 
 func TestMain(m *testing.M) { servers.Main(m) }
 
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // reserve asks the warehouse to put something aside.
 type reserve struct {
@@ -106,7 +106,7 @@ func newWorld(t *testing.T, database, broker string) *world {
 		w.broker = memory.New(&memory.Options{Topics: []string{"warehouse", "shop.replies", "order.replies"}})
 	} else {
 		server := servers.NATS(t, nil)
-		w.broker, err = nats.New(server.URL(), &nats.Options{Topics: []string{"warehouse", "shop.replies", "order.replies"}, AckWait: 2 * time.Second, Lease: time.Second, Lanes: 4})
+		w.broker, err = nats.New(server.URL(), &nats.Options{Topics: []string{"warehouse", "shop.replies", "order.replies"}, Lanes: 4})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -40,7 +40,7 @@ func refused(t *testing.T, address string, o rabbitmq.Options) {
 		t.Fatal(err)
 	}
 	defer tr.Close(context.Background())
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	_, err = tr.Open(ctx)
 	if !errors.Is(err, bus.ErrRefused) {
@@ -89,14 +89,10 @@ func TestOtherPrograms(t *testing.T) {
 		}
 	}()
 	refused(t, "amqp://u:"+canary+"@"+l.Addr().String(), rabbitmq.Options{})
-	gone, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone.Close()
+	const nobody = "127.0.0.1:1" // no other test listens there
 	f := &fixture{TB: t}
-	_, err = f.connect(t, "amqp://u:"+canary+"@"+gone.Addr().String(), nil).Open(t.Context())
-	if !errors.Is(err, bus.ErrUnavailable) || strings.Contains(err.Error(), canary) || !strings.Contains(err.Error(), gone.Addr().String()) {
+	_, err = f.connect(t, "amqp://u:"+canary+"@"+nobody, nil).Open(t.Context())
+	if !errors.Is(err, bus.ErrUnavailable) || strings.Contains(err.Error(), canary) || !strings.Contains(err.Error(), nobody) {
 		t.Errorf("where nobody listens: %v", err)
 	}
 }

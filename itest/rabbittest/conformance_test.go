@@ -30,7 +30,7 @@ func TestConformance(t *testing.T) {
 				t.Skip("one variant is enough for a short run")
 			}
 			f := newFixture(t)
-			bustest.Run(t, bustest.Config{Quiet: 100 * time.Millisecond}, func(tb testing.TB) bustest.Harness { return f.harness(tb, variant.o, variant.unbound) })
+			bustest.Run(t, bustest.Config{Quiet: 100 * time.Millisecond, Patience: time.Minute}, func(tb testing.TB) bustest.Harness { return f.harness(tb, variant.o, variant.unbound) })
 		})
 	}
 }

@@ -3,6 +3,7 @@ package rabbittest
 import (
 	"os"
 	"testing"
+	"time"
 
 	"github.com/sixfold-go/sixfold/request"
 	"github.com/sixfold-go/sixfold/request/requesttest"
@@ -15,7 +16,7 @@ func TestRequestStorm(t *testing.T) {
 	if os.Getenv("SIXFOLD_TORTURE") == "whole" {
 		calls = 100_000
 	}
-	requesttest.Storm(t, requesttest.StormConfig{Calls: calls, Callers: 1000, Pace: 4}, func(tb testing.TB) request.Lane {
+	requesttest.Storm(t, requesttest.StormConfig{Calls: calls, Callers: 1000, Pace: 4, Slack: 20 * time.Second}, func(tb testing.TB) request.Lane {
 		return f.requestLane(tb, f.url)
 	})
 }
