@@ -157,6 +157,8 @@ func TestOneOfAKeyAtATime(t *testing.T) {
 		n += len(ds)
 		hand.Settle(t, src, ds...)
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	if most != 1 {
 		t.Errorf("a request had %d messages of one key", most)
 	}
@@ -249,7 +251,7 @@ func TestExpiredWhileReceiving(t *testing.T) {
 	name, tr, p := f.through(t, sqs.Options{})
 	src := hand.Subscribe(t, tr, group(name, true))
 	p.setFault(func(string, []byte) *answer { return expired() })
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if _, err := src.Receive(ctx, 10); !errors.Is(err, bus.ErrRefused) {
 		t.Errorf("got %v", err)

@@ -67,7 +67,7 @@ func connect(tb testing.TB, o *sqs.Options) *sqs.Transport {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := t.Close(ctx); err != nil {
 			tb.Error(err)
