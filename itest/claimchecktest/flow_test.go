@@ -50,7 +50,7 @@ func digest(s string) string {
 // flow sends reports from an outbox through a broker to an inbox, large bodies through the same database.
 func flow[X any](t *testing.T, st *store.Store, db sqltx.DB[X], broker bus.Transport, limit int, note func(context.Context, X, report) error, noted func() []string) {
 	t.Helper()
-	ctx, stop := context.WithTimeout(t.Context(), 90*time.Second)
+	ctx, stop := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer stop()
 	wrapped, err := claimcheck.Wrap(broker, st.Blobs(), &claimcheck.Options{MaxHeld: 4 * limit})
 	must(t, err)
@@ -113,7 +113,7 @@ func TestPostgresAndNATS(t *testing.T) {
 	st, db, super := postgres(t)
 	_, err := super.Exec(t.Context(), "CREATE TABLE seen (n bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, line text NOT NULL)")
 	must(t, err)
-	broker, err := nats.New(servers.NATS(t, nil).URL(), &nats.Options{Topics: []string{"reports"}, Lease: time.Second})
+	broker, err := nats.New(servers.NATS(t, nil).URL(), &nats.Options{Topics: []string{"reports"}})
 	must(t, err)
 	t.Cleanup(func() { broker.Close(context.Background()) })
 	note := func(ctx context.Context, tx pgx.Tx, r report) error {
