@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/request"
 )
 
@@ -82,6 +83,37 @@ func BenchmarkFloor(b *testing.B) {
 			var n int
 			if err := json.Unmarshal(<-back, &n); n != 4 || err != nil {
 				b.Fatal(n, err)
+			}
+		}
+	})
+}
+
+// BenchmarkFrame is a request written as a frame, and read.
+func BenchmarkFrame(b *testing.B) {
+	env, err := sixfold.NewEnvelope(b.Context(), "shop", sixfold.JSON, Length{Text: "four"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	env.Expires = env.Time.Add(time.Minute)
+	p := &request.Packet{Envelope: *env, Protocol: "request/1", Request: env.ID, Timeout: "9999"}
+	data, err := p.AppendFrame(nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("write", func(b *testing.B) {
+		b.ReportAllocs()
+		var dst []byte
+		for b.Loop() {
+			if dst, err = p.AppendFrame(dst[:0]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("read", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if p := request.ReadFrame(data); p.Damaged != nil {
+				b.Fatal(p.Damaged)
 			}
 		}
 	})

@@ -67,6 +67,8 @@ type Packet struct {
 	ReplyTo string
 	// Protocol, Request, Timeout, Status, Versions, Number and Signature are the headers of these names.
 	Protocol, Request, Timeout, Status, Versions, Number, Signature string
+	// Framed says that it came as a frame. What answers it goes the same way, since its sender may know no other.
+	Framed bool
 	// Waited is how long the packet has waited at the broker, where the lane knows.
 	Waited time.Duration
 }
@@ -110,6 +112,12 @@ func (p *Packet) AppendHeaders(dst []cloudevents.Header, b *cloudevents.Binding)
 // The packet keeps body. Of a header that came twice the first counts.
 func ReadPacket(b *cloudevents.Binding, headers iter.Seq2[string, string], body []byte) *Packet {
 	p := packets.Get().(*Packet)
+	p.read(b, headers, body)
+	return p
+}
+
+// read is ReadPacket for a packet that is empty.
+func (p *Packet) read(b *cloudevents.Binding, headers iter.Seq2[string, string], body []byte) {
 	event := false
 	err := b.Read(&p.Envelope, func(yield func(string, string) bool) {
 		headers(func(name, value string) bool {
@@ -127,7 +135,6 @@ func ReadPacket(b *cloudevents.Binding, headers iter.Seq2[string, string], body 
 		err = nil // it has no envelope
 	}
 	p.Damaged = err
-	return p
 }
 
 // header is where the value of a header goes, or nil if it is none of the protocol's.

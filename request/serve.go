@@ -2,6 +2,7 @@ package request
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -59,6 +60,7 @@ type Responder struct {
 	idle    chan struct{}  // closed when nothing runs any more, once stopping
 
 	answered atomic.Uint64 // of ResponderStats
+	ids      ids
 
 	mu       sync.Mutex // guards what follows
 	started  bool
@@ -101,6 +103,7 @@ func Serve(lane Lane, opts *ServeOptions, routes ...Route) (*Responder, error) {
 	if r.o.MaxSkew == 0 {
 		r.o.MaxSkew = time.Minute
 	}
+	r.ids.prefix = rand.Text() + "-"
 	errs := []error{checkCount("MaxConcurrent", &r.o.MaxConcurrent, 256), checkCount("MaxWaiting", &r.o.MaxWaiting, 1024),
 		checkDuration("DrainTimeout", &r.o.DrainTimeout, 30*time.Second), checkCodecs(r.o.Codecs), checkMiddleware("option Middleware", r.o.Middleware)}
 	r.bell = make(chan struct{}, max(r.o.MaxConcurrent, 0))

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/sixfold-go/sixfold"
@@ -126,7 +128,7 @@ func (r *Responder) reply(j *job, result any) (*Packet, error) {
 	}
 	p := packets.Get().(*Packet)
 	p.Status = statusOK
-	p.Envelope = sixfold.Envelope{ID: sixfold.NewID(), Source: r.o.Source, Type: j.entry.reply, ContentType: out.contentType, Body: out.body}
+	p.Envelope = sixfold.Envelope{ID: r.ids.next(), Source: r.o.Source, Type: j.entry.reply, ContentType: out.contentType, Body: out.body}
 	return p, nil
 }
 
@@ -184,4 +186,15 @@ func (r *Responder) answer(to *hearing, request, reply *Packet) {
 	if err != nil && !errors.Is(err, ErrGone) {
 		r.o.Logger.Warn("request: a reply could not be sent", "request", request.Request, "err", err)
 	}
+}
+
+// ids are those of what a responder answers: no two of them are the same, and they cost less than UUIDs.
+type ids struct {
+	prefix string
+	last   atomic.Uint64
+}
+
+func (i *ids) next() string {
+	var room [48]byte
+	return string(strconv.AppendUint(append(room[:0], i.prefix...), i.last.Add(1), 10))
 }

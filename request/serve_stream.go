@@ -123,7 +123,7 @@ func (o *outflow) emit(ctx context.Context, env *sixfold.Envelope, item any) err
 	p := packets.Get().(*Packet)
 	defer p.release() // no lane keeps it
 	p.Protocol = itemV1
-	p.Envelope = sixfold.Envelope{ID: sixfold.NewID(), Source: o.r.o.Source, Type: env.Type + ItemSuffix, ContentType: out.contentType, Body: out.body}
+	p.Envelope = sixfold.Envelope{ID: o.r.ids.next(), Source: o.r.o.Source, Type: env.Type + ItemSuffix, ContentType: out.contentType, Body: out.body}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.sent++

@@ -54,6 +54,7 @@ type question struct {
 	Headers     map[string]string `json:"headers,omitempty"`
 	CancelAfter int               `json:"cancelAfter,omitempty"` // milliseconds
 	Signer      string            `json:"signer,omitempty"`      // the id of the key
+	Framed      bool              `json:"framed,omitempty"`      // it is asked with a frame, and not with headers
 }
 
 // told is what the program says of a question or of a request.
@@ -86,6 +87,11 @@ func requestLane(t *testing.T) (lane *nats.RequestLane, url string) {
 
 // guarantees: Q2, Q3, Q4
 func TestNodeAsksAResponder(t *testing.T) {
+	t.Run("headers", func(t *testing.T) { nodeAsks(t, false) })
+	t.Run("frames", func(t *testing.T) { nodeAsks(t, true) })
+}
+
+func nodeAsks(t *testing.T, framed bool) {
 	lane, url := requestLane(t)
 	var mu sync.Mutex
 	var asked []*sixfold.Envelope
@@ -151,6 +157,7 @@ func TestNodeAsksAResponder(t *testing.T) {
 		if c.Type == "" {
 			c.Type = "interop.quote"
 		}
+		c.Framed = framed
 		questions[i] = c.question
 	}
 	next := node(t).start(t, "requests", questions, "ask", url, "interop.quote")

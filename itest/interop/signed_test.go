@@ -59,6 +59,11 @@ func accepts(t *testing.T, owner string) *signature.Verifier {
 
 // guarantees: Q2, Q4
 func TestNodeSignsWhatItAsks(t *testing.T) {
+	t.Run("headers", func(t *testing.T) { nodeSigns(t, false) })
+	t.Run("frames", func(t *testing.T) { nodeSigns(t, true) })
+}
+
+func nodeSigns(t *testing.T, framed bool) {
 	lane, url := requestLane(t)
 	issuers := make(chan string, 10)
 	responder, err := request.Serve(lane, &request.ServeOptions{Logger: slog.New(slog.DiscardHandler), Signer: signer(t, "go"), Verifier: accepts(t, "node")},
@@ -99,7 +104,7 @@ func TestNodeSignsWhatItAsks(t *testing.T) {
 	}
 	questions := make([]question, len(cases))
 	for i, c := range cases {
-		c.Type = "interop.quote"
+		c.Type, c.Framed = "interop.quote", framed
 		questions[i] = c.question
 	}
 	next := node(t).start(t, "requests", questions, "ask", url, "interop.quote", keys(t, []string{"node", "thief"}, []string{"go"}))
@@ -109,7 +114,7 @@ func TestNodeSignsWhatItAsks(t *testing.T) {
 		}
 	}
 	// A reply that is signed by a key which the program does not accept ends no call there.
-	deaf := question{Name: "a reply of another's key", Type: "interop.quote", Body: item("lamp"), Signer: "node", Timeout: 3000}
+	deaf := question{Name: "a reply of another's key", Type: "interop.quote", Body: item("lamp"), Signer: "node", Timeout: 3000, Framed: framed}
 	next = node(t).start(t, "requests", []question{deaf}, "ask", url, "interop.quote", keys(t, []string{"node"}, []string{"somebody"}))
 	if got := next().told(t); got.Status != "timeout" || got.Ignored != 1 {
 		t.Errorf("%s: it was answered %+v", deaf.Name, got)

@@ -120,7 +120,7 @@ func TestNodeReadsStreams(t *testing.T) {
 	}
 	questions := make([]streamQuestion, len(cases))
 	for i, c := range cases {
-		c.Stream, c.Signer = !c.Scatter, "node"
+		c.Stream, c.Signer, c.Framed = !c.Scatter, "node", i%2 == 1
 		if c.Type == "" {
 			c.Type = "interop.count"
 		}

@@ -91,6 +91,16 @@ func (l *Line[T]) Write(publish func(T)) {
 	}
 }
 
+// Next answers what waits for the goroutine that sends, for its publish to take along; ok is false where nothing does.
+func (l *Line[T]) Next() (v T, ok bool) {
+	select {
+	case v = <-l.out:
+		return v, true
+	default:
+		return v, false
+	}
+}
+
 // End ends the line: nothing is handed over any more when it returns, and Write sends what is left. It reports whether this
 // call was the first.
 func (l *Line[T]) End() (first bool) {

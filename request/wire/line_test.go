@@ -68,3 +68,21 @@ func TestSendEnds(t *testing.T) {
 		t.Errorf("on an ended line: %v", err)
 	}
 }
+
+// What waits can be taken along, in its order.
+func TestNext(t *testing.T) {
+	l := wire.New[int](10, errGone)
+	for n := range 3 {
+		if err := l.Send(t.Context(), n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for want := range 3 {
+		if got, ok := l.Next(); !ok || got != want {
+			t.Errorf("%d, %v, not %d", got, ok, want)
+		}
+	}
+	if got, ok := l.Next(); ok {
+		t.Errorf("%d came", got)
+	}
+}

@@ -151,7 +151,7 @@ func (p *requestPort) Ask(ctx context.Context, to string, packet *request.Packet
 	if packet.ToAll() {
 		subject = p.l.cancels(to)
 	}
-	return p.send(ctx, subject, p.inbox+lastPart(packet.Request), packet)
+	return p.send(ctx, subject, p.inbox+lastPart(packet.Request), packet, true)
 }
 
 // lastPart makes the last part of a subject of an id; those that are none belong to no call.
@@ -168,7 +168,7 @@ func (p *requestPort) arrived(m *natsgo.Msg) {
 		p.in.Undeliverable(m.Subject[len(p.inbox):])
 		return
 	}
-	p.in.Take(read(m))
+	p.in.Take(readRequest(m))
 }
 
 // requestEar is a responder.
@@ -179,17 +179,17 @@ type requestEar struct {
 }
 
 func (e *requestEar) arrived(destination string, m *natsgo.Msg) {
-	p := read(m)
+	p := readRequest(m)
 	p.ReplyTo = e.l.address(m.Reply)
 	e.in.Take(destination, p)
 }
 
-// Answer implements request.Ear.
+// Answer implements request.Ear. The answer has the form of what was asked, unless it is large.
 func (e *requestEar) Answer(ctx context.Context, asked, reply *request.Packet) error {
 	if asked.ReplyTo == "" {
 		return fmt.Errorf("nats: answer: %w: the request has no address for answers", bus.ErrRefused)
 	}
-	return e.send(ctx, asked.ReplyTo, "", reply)
+	return e.send(ctx, asked.ReplyTo, "", reply, asked.Framed)
 }
 
 // StopListening implements request.Ear.

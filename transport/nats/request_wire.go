@@ -30,15 +30,12 @@ const writeLimit = time.Second
 
 // outgoing is a message on its way to the connection. They are used again.
 type outgoing struct {
-	until  time.Time // not sent later; zero: no limit
-	msg    natsgo.Msg
-	heads  []cloudevents.Header
-	values []string
+	until time.Time // not sent later; zero: no limit
+	msg   natsgo.Msg
+	frame []byte
 }
 
-var outgoings = sync.Pool{New: func() any {
-	return &outgoing{msg: natsgo.Msg{Header: make(natsgo.Header, 16)}, values: make([]string, 0, 32)}
-}}
+var outgoings = sync.Pool{New: func() any { return new(outgoing) }}
 
 func newRequestWire(l *RequestLane) *requestWire {
 	return &requestWire{Line: wire.New[*outgoing](256, errWireGone), l: l}
@@ -128,57 +125,99 @@ func (w *requestWire) awaitSubs() {
 	}
 }
 
-// send encodes p and hands it to the goroutine that sends.
-func (w *requestWire) send(ctx context.Context, subject, reply string, p *request.Packet) error {
+// send encodes p, as a frame or with headers, and hands it to the connection, or to the goroutine that does.
+func (w *requestWire) send(ctx context.Context, subject, reply string, p *request.Packet, framed bool) error {
 	o := outgoings.Get().(*outgoing)
-	if err := o.encode(w, subject, reply, p); err != nil {
-		outgoings.Put(o)
+	o.msg.Subject, o.msg.Reply = subject, reply
+	if err := o.encode(p, framed); err != nil {
+		o.spent()
 		return err
 	}
 	until, bounded := ctx.Deadline()
 	o.until = until
 	if err := w.Check(); err != nil {
+		o.spent()
 		return err
 	}
 	if !bounded || time.Until(until) > 2*writeLimit { // there is time for a write that stands still
-		w.publish(o)
-		return nil
+		err := w.nc.PublishMsg(&o.msg)
+		if errors.Is(err, natsgo.ErrMaxPayload) { // which the client looks at with its lock held, so that nobody needs that twice
+			err = w.tooLarge(o)
+		} else if err != nil {
+			w.unsent(err)
+			err = nil
+		}
+		o.spent()
+		return err
+	}
+	if int64(o.size()) > w.nc.MaxPayload() {
+		err := w.tooLarge(o)
+		o.spent()
+		return err
 	}
 	return w.Send(ctx, o)
 }
 
+func (w *requestWire) tooLarge(o *outgoing) error {
+	return fmt.Errorf("nats: %w: %d bytes with its attributes, the server's limit is %d; send less, or raise max_payload", bus.ErrTooLarge, o.size(), w.nc.MaxPayload())
+}
+
+// unsent takes a failure of the connection, which ends with it.
+func (w *requestWire) unsent(err error) {
+	if !errors.Is(err, natsgo.ErrConnectionClosed) {
+		w.l.t.o.Logger.Warn("nats: a request or a reply could not be sent", "err", err)
+	}
+}
+
 var errWireGone = fmt.Errorf("nats: %w: the connection was lost or closed", bus.ErrUnavailable)
 
-func (o *outgoing) encode(w *requestWire, subject, reply string, p *request.Packet) (err error) {
-	if o.heads, err = p.AppendHeaders(o.heads[:0], requestBinding); err != nil {
+// encode fills in the data, and the header where it is no frame.
+func (o *outgoing) encode(p *request.Packet, framed bool) (err error) {
+	if framed && len(p.Envelope.Body) <= request.MaxFramed {
+		if o.frame, err = p.AppendFrame(o.frame[:0]); err != nil {
+			return fmt.Errorf("nats: %w: %w", bus.ErrRefused, err)
+		}
+		o.msg.Data = o.frame
+		return nil
+	}
+	heads, err := p.AppendHeaders(nil, requestBinding)
+	if err != nil {
 		return fmt.Errorf("nats: %w: %w", bus.ErrRefused, err)
 	}
-	size := len("NATS/1.0\r\n\r\n") + len(p.Envelope.Body)
-	clear(o.msg.Header)
-	o.values = o.values[:0]
-	for _, h := range o.heads {
-		o.values = append(o.values, h.Value)
-		size += len(h.Name) + len(h.Value) + len(": \r\n")
+	o.msg.Header = make(natsgo.Header, len(heads))
+	for _, h := range heads {
+		o.msg.Header[h.Name] = []string{h.Value}
 	}
-	for i, h := range o.heads {
-		o.msg.Header[h.Name] = o.values[i : i+1 : i+1]
-	}
-	if most := int(w.nc.MaxPayload()); size > most {
-		return fmt.Errorf("nats: %w: %d bytes with its attributes, the server's limit is %d; send less, or raise max_payload", bus.ErrTooLarge, size, most)
-	}
-	o.msg.Subject, o.msg.Reply, o.msg.Data = subject, reply, p.Envelope.Body
+	o.msg.Data = p.Envelope.Body
 	return nil
 }
 
-// publish sends one message unless it is too late. A failure is that of the connection, which ends with it.
-func (w *requestWire) publish(o *outgoing) {
-	if o.until.IsZero() || time.Now().Before(o.until) {
-		if err := w.nc.PublishMsg(&o.msg); err != nil && !errors.Is(err, natsgo.ErrConnectionClosed) {
-			w.l.t.o.Logger.Warn("nats: a request or a reply could not be sent", "err", err)
+// size is what the server bounds.
+func (o *outgoing) size() int {
+	size := len(o.msg.Data)
+	if len(o.msg.Header) > 0 {
+		size += len("NATS/1.0\r\n\r\n")
+		for name, values := range o.msg.Header {
+			size += len(name) + len(values[0]) + len(": \r\n")
 		}
 	}
-	o.msg.Data = nil
+	return size
+}
+
+// spent gives o back.
+func (o *outgoing) spent() {
+	o.msg.Header, o.msg.Data = nil, nil
 	outgoings.Put(o)
+}
+
+// publish sends one message unless it is too late.
+func (w *requestWire) publish(o *outgoing) {
+	if o.until.IsZero() || time.Now().Before(o.until) {
+		if err := w.nc.PublishMsg(&o.msg); err != nil {
+			w.unsent(err)
+		}
+	}
+	o.spent()
 }
 
 // Close implements request.Port and request.Ear.
@@ -215,8 +254,12 @@ func (w *requestWire) flush(ctx context.Context) {
 	_ = w.nc.FlushWithContext(ctx)
 }
 
-// read makes the packet of a message.
-func read(m *natsgo.Msg) *request.Packet {
+// readRequest makes the packet of a message: a frame, unless it has the protocol's headers. Others may have any, which a server adds where a message
+// passes from an account to another.
+func readRequest(m *natsgo.Msg) *request.Packet {
+	if request.IsFrame(m.Data) && len(m.Header[request.HeaderProtocol]) == 0 {
+		return request.ReadFrame(m.Data)
+	}
 	return request.ReadPacket(requestBinding, func(yield func(string, string) bool) {
 		for name, values := range m.Header {
 			for _, v := range values {

@@ -20,6 +20,7 @@ const closeLimit = 5 * time.Second
 type link struct {
 	conn *amqp.Connection
 	raw  net.Conn // nil: the user's
+	sock *socket  // around it
 }
 
 // link answers a connection for a sender or a source.
@@ -100,7 +101,7 @@ func (t *Transport) dial(ctx context.Context, n node, role string) (*link, error
 		raw.Close()
 		return nil, heard.why(err)
 	}
-	return &link{conn: c, raw: raw}, nil
+	return &link{conn: c, raw: raw, sock: heard}, nil
 }
 
 // config is that of the client. Its own recovery stays off.

@@ -104,9 +104,9 @@ type requestPort struct{ *requestWire }
 func (p *requestPort) Ask(ctx context.Context, to string, packet *request.Packet) error {
 	if packet.ToAll() {
 		cancels := strings.HasPrefix(packet.Protocol, request.KindCancel+"/") // which nobody misses
-		return p.send(ctx, p.l.cancels(), to, directReplyTo, !cancels, packet)
+		return p.send(ctx, p.l.cancels(), to, directReplyTo, !cancels, packet, true)
 	}
-	return p.send(ctx, "", p.l.queue(to), directReplyTo, true, packet)
+	return p.send(ctx, "", p.l.queue(to), directReplyTo, true, packet, true)
 }
 
 // requestEar is a responder.
@@ -179,12 +179,12 @@ func (e *requestEar) consume(queue, tag, destination string, wg *sync.WaitGroup,
 	return nil
 }
 
-// Answer implements request.Ear.
+// Answer implements request.Ear. The answer has the form of what was asked, unless it is large.
 func (e *requestEar) Answer(ctx context.Context, asked, reply *request.Packet) error {
 	if asked.ReplyTo == "" {
 		return fmt.Errorf("rabbitmq: answer: %w: the request has no address for answers", bus.ErrRefused)
 	}
-	return e.send(ctx, "", asked.ReplyTo, "", false, reply)
+	return e.send(ctx, "", asked.ReplyTo, "", false, reply, asked.Framed)
 }
 
 // StopListening implements request.Ear.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -15,15 +16,18 @@ import (
 	"github.com/sixfold-go/sixfold/request/wire"
 )
 
-// requestWire is the channel of a port or an ear. What it sends goes through one goroutine, since the client's publish
-// knows no context and stands still when the network or the node does.
+// requestWire is the channel of a port or an ear. The client's publish knows no context, and stands still when the network or the node does:
+// on a connection of our own for writeLimit, after which that is given up. Who has time for it and finds nobody else sending sends
+// itself. The others hand over to one goroutine, which sends what has gathered in one write.
 type requestWire struct {
 	*wire.Line[*outgoing]
-	l     *RequestLane
-	link  *link
-	ch    *amqp.Channel
-	frame int
-	wg    sync.WaitGroup // what takes what comes
+	sending sync.Mutex   // held while something is sent
+	queued  atomic.Int64 // handed over and not sent
+	l       *RequestLane
+	link    *link
+	ch      *amqp.Channel
+	frame   int
+	wg      sync.WaitGroup // what takes what comes
 }
 
 // outgoing is a message on its way to the channel. They are used again.
@@ -32,11 +36,10 @@ type outgoing struct {
 	exchange, key string
 	mandatory     bool
 	msg           amqp.Publishing
-	table         amqp.Table
-	heads         []cloudevents.Header
+	frame         []byte
 }
 
-var outgoings = sync.Pool{New: func() any { return &outgoing{table: make(amqp.Table, 24)} }}
+var outgoings = sync.Pool{New: func() any { return new(outgoing) }}
 
 // requestBinding does not change.
 var requestBinding = cloudevents.AMQP()
@@ -86,43 +89,94 @@ func (w *requestWire) begin(ctx context.Context, role string, lost func(error), 
 		w.Lose()
 		w.HandOver(func() { lost(fmt.Errorf("rabbitmq: %w", classify(why))) })
 	})
-	go w.Write(w.publish)
+	if w.link.sock != nil {
+		w.link.sock.bound(writeLimit)
+	}
+	go w.Write(w.gathered)
 	return nil
 }
 
+// writeLimit is how long one write to the network may stand still before the connection is given up.
+const writeLimit = time.Second
+
 var errWireGone = fmt.Errorf("rabbitmq: %w: the connection was lost or closed", bus.ErrUnavailable)
 
-// send encodes p and hands it to the goroutine that sends.
-func (w *requestWire) send(ctx context.Context, exchange, key, replyTo string, mandatory bool, p *request.Packet) error {
+// send encodes p, as a frame or with headers, and sends it or hands it to the goroutine that sends.
+func (w *requestWire) send(ctx context.Context, exchange, key, replyTo string, mandatory bool, p *request.Packet, framed bool) error {
 	o := outgoings.Get().(*outgoing)
-	if err := o.encode(w, p); err != nil {
-		outgoings.Put(o)
+	if err := o.encode(w, p, framed); err != nil {
+		o.spent()
 		return err
 	}
 	o.exchange, o.key, o.mandatory, o.msg.ReplyTo = exchange, key, mandatory, replyTo
-	o.until, _ = ctx.Deadline()
-	return w.Send(ctx, o)
+	if err := w.Check(); err != nil {
+		o.spent()
+		return err
+	}
+	until, bounded := ctx.Deadline()
+	o.until = until
+	if w.link.sock != nil && (!bounded || time.Until(until) > 2*writeLimit) && w.sending.TryLock() {
+		direct := w.queued.Load() == 0 // what one goroutine sends keeps its order
+		if direct {
+			w.publish(o)
+		}
+		w.sending.Unlock()
+		if direct {
+			return nil
+		}
+	}
+	w.queued.Add(1)
+	err := w.Send(ctx, o)
+	if err != nil {
+		w.queued.Add(-1)
+	}
+	return err
 }
 
 // encode checks what would cost the channel if the node refused it.
-func (o *outgoing) encode(w *requestWire, p *request.Packet) (err error) {
-	if n := len(p.Envelope.Body); n > w.l.t.o.MaxBody {
-		return fmt.Errorf("rabbitmq: %w: %d bytes of body, the limit is %d; send less, or raise MaxBody and the node's max_message_size", bus.ErrTooLarge, n, w.l.t.o.MaxBody)
+func (o *outgoing) encode(w *requestWire, p *request.Packet, framed bool) (err error) {
+	most := w.l.t.o.MaxBody
+	if n := len(p.Envelope.Body); n > most {
+		return fmt.Errorf("rabbitmq: %w: %d bytes of body, the limit is %d; send less, or raise MaxBody and the node's max_message_size", bus.ErrTooLarge, n, most)
 	}
-	if o.heads, err = p.AppendHeaders(o.heads[:0], requestBinding); err != nil {
-		return fmt.Errorf("rabbitmq: %w: %w", bus.ErrRefused, err)
+	o.msg = amqp.Publishing{DeliveryMode: amqp.Transient}
+	if framed = framed && len(p.Envelope.Body) <= request.MaxFramed; framed {
+		if o.frame, err = p.AppendFrame(o.frame[:0]); err != nil {
+			return fmt.Errorf("rabbitmq: %w: %w", bus.ErrRefused, err)
+		}
+		framed = len(o.frame) <= most
 	}
-	o.msg = amqp.Publishing{DeliveryMode: amqp.Transient, Headers: o.table, Body: p.Envelope.Body}
-	e := encoder{heads: o.heads, table: o.table, msg: o.msg, frame: w.frame}
-	if _, err := e.headers(); err != nil {
-		return fmt.Errorf("rabbitmq: %w", err)
+	if framed {
+		o.msg.Body = o.frame
+	} else if err := o.headers(w, p); err != nil {
+		return err
 	}
-	o.msg = e.msg
 	if p.Status == "" && len(p.Request) <= maxShort {
 		o.msg.MessageId = p.Request // by which a return says what it returns
 		o.msg.Expiration = expiry(p.Timeout)
 	}
 	return nil
+}
+
+// headers fills in a table of headers, and the body.
+func (o *outgoing) headers(w *requestWire, p *request.Packet) error {
+	heads, err := p.AppendHeaders(nil, requestBinding)
+	if err != nil {
+		return fmt.Errorf("rabbitmq: %w: %w", bus.ErrRefused, err)
+	}
+	o.msg.Headers, o.msg.Body = make(amqp.Table, len(heads)), p.Envelope.Body
+	e := encoder{heads: heads, table: o.msg.Headers, msg: o.msg, frame: w.frame}
+	if _, err := e.headers(); err != nil {
+		return fmt.Errorf("rabbitmq: %w", err)
+	}
+	o.msg = e.msg
+	return nil
+}
+
+// spent gives o back.
+func (o *outgoing) spent() {
+	o.msg = amqp.Publishing{}
+	outgoings.Put(o)
 }
 
 // expiry is the time after which the node drops a request that nobody has taken: what was left of its deadline.
@@ -138,6 +192,29 @@ func expiry(timeout string) string {
 	return timeout
 }
 
+// gathered sends what was handed over: o, and all that waits behind it, in one write.
+func (w *requestWire) gathered(o *outgoing) {
+	const most = 64 // so that a write is not held up for long
+	w.sending.Lock()
+	defer w.sending.Unlock()
+	if w.link.sock != nil {
+		w.link.sock.hold()
+		defer w.link.sock.release()
+	}
+	for n := 1; ; n++ {
+		w.publish(o)
+		w.queued.Add(-1)
+		if n == most {
+			return
+		}
+		next, ok := w.Next()
+		if !ok {
+			return
+		}
+		o = next
+	}
+}
+
 // publish sends one message unless it is too late. A failure is that of the channel, which ends with it.
 func (w *requestWire) publish(o *outgoing) {
 	if o.until.IsZero() || time.Now().Before(o.until) {
@@ -145,8 +222,7 @@ func (w *requestWire) publish(o *outgoing) {
 			w.l.t.o.Logger.Warn("rabbitmq: a request or a reply could not be sent", "err", err)
 		}
 	}
-	o.msg.Body = nil
-	outgoings.Put(o)
+	o.spent()
 }
 
 // Close implements request.Port.
@@ -188,7 +264,10 @@ func within(ctx context.Context, f func()) error {
 	}
 }
 
-// read makes the packet of a delivery.
+// read makes the packet of a delivery: a frame, unless it has the protocol's headers.
 func read(d *amqp.Delivery) *request.Packet {
+	if request.IsFrame(d.Body) && d.Headers[request.HeaderProtocol] == nil {
+		return request.ReadFrame(d.Body)
+	}
 	return request.ReadPacket(requestBinding, headersOf(d), d.Body)
 }

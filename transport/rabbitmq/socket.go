@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sixfold-go/sixfold/bus"
@@ -18,6 +19,12 @@ type socket struct {
 	net.Conn
 	ahead []byte // only its reader's own: read, and not handed on
 	buf   []byte // of ahead
+
+	limit atomic.Int64 // of bound, in nanoseconds; 0: writes go straight to the connection
+
+	writing sync.Mutex // guards what follows
+	holding bool       // writes are kept
+	held    []byte
 
 	mu    sync.Mutex
 	first []byte        // what the other side said first
@@ -61,9 +68,69 @@ func (s *socket) fill(p []byte) (int, error) {
 	return n, err
 }
 
-// Write implements net.Conn. Who refuses us says why before the connection is reset: where nothing was heard yet, a failure
-// waits a moment until that is read, since the client closes the connection at once.
+// bound has writes stand still for limit at the most, after which the connection is closed, and lets hold work. It is called before others write.
+func (s *socket) bound(limit time.Duration) { s.limit.Store(int64(limit)) }
+
+// Write implements net.Conn.
 func (s *socket) Write(p []byte) (int, error) {
+	limit := time.Duration(s.limit.Load())
+	if limit == 0 {
+		return s.write(p)
+	}
+	const most = 64 << 10
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if s.holding && len(s.held)+len(p) <= most {
+		s.held = append(s.held, p...)
+		return len(p), nil
+	}
+	if err := s.let(limit); err != nil {
+		return 0, err
+	}
+	return s.within(limit, p)
+}
+
+// hold keeps what is written until release, as far as there is room for it.
+func (s *socket) hold() {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	s.holding = true
+}
+
+// release writes what was kept, at once.
+func (s *socket) release() {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	s.holding = false
+	_ = s.let(time.Duration(s.limit.Load())) // which closes the connection if it fails
+}
+
+// let writes what was kept. writing is held.
+func (s *socket) let(limit time.Duration) error {
+	if len(s.held) == 0 {
+		return nil
+	}
+	_, err := s.within(limit, s.held)
+	s.held = s.held[:0]
+	return err
+}
+
+// within writes for limit at the most. Where that fails nobody may write after it, since a part may have gone out.
+func (s *socket) within(limit time.Duration, p []byte) (int, error) {
+	err := s.SetWriteDeadline(time.Now().Add(limit))
+	n := 0
+	if err == nil {
+		n, err = s.write(p)
+	}
+	if err != nil {
+		s.Conn.Close()
+	}
+	return n, err
+}
+
+// write writes to the connection. Who refuses us says why before the connection is reset: where nothing was heard yet, a failure
+// waits a moment until that is read, since the client closes the connection at once.
+func (s *socket) write(p []byte) (int, error) {
 	n, err := s.Conn.Write(p)
 	if err != nil {
 		s.mu.Lock()

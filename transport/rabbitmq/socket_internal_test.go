@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/sixfold-go/sixfold/bus"
+	"strconv"
+	"strings"
 )
 
 // oneWay is a connection of which only Read is used.
@@ -68,4 +70,72 @@ func TestASocketHearsWhyItWasRefused(t *testing.T) {
 			t.Errorf("refused by the listener: %v", err)
 		}
 	})
+}
+
+// A counted connection counts writes, and fails them when it is told to.
+type counted struct {
+	net.Conn
+	writes [][]byte
+	fails  bool
+	closed bool
+}
+
+func (c *counted) SetWriteDeadline(time.Time) error { return nil }
+func (c *counted) Close() error                     { c.closed = true; return nil }
+func (c *counted) Write(p []byte) (int, error) {
+	if c.fails || c.closed {
+		return 0, net.ErrClosed
+	}
+	c.writes = append(c.writes, bytes.Clone(p))
+	return len(p), nil
+}
+
+// What is kept goes out in one write and before what comes after it; what there is no room for pushes it out.
+func TestSocketHolds(t *testing.T) {
+	c := new(counted)
+	s := newSocket(c)
+	s.first = []byte{1, 0} // something was heard
+	s.bound(time.Second)
+	write := func(text string) {
+		t.Helper()
+		if n, err := s.Write([]byte(text)); n != len(text) || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	s.hold()
+	write("a")
+	write("b")
+	if len(c.writes) != 0 {
+		t.Errorf("%q went out", c.writes)
+	}
+	s.release()
+	write("c")
+	s.hold()
+	write("d")
+	write(strings.Repeat("e", 64<<10))
+	s.release()
+	var got []string
+	for _, w := range c.writes {
+		got = append(got, string(w[:1])+strconv.Itoa(len(w)))
+	}
+	if strings.Join(got, " ") != "a2 c1 d1 e65536" {
+		t.Errorf("it wrote %q", got)
+	}
+}
+
+// After a write that failed a part may have gone out: nothing follows it.
+func TestSocketEndsWithAWrite(t *testing.T) {
+	c := &counted{fails: true}
+	s := newSocket(c)
+	s.first = []byte{1, 0}
+	s.bound(time.Second)
+	s.hold()
+	if _, err := s.Write([]byte("a")); err != nil {
+		t.Fatal(err)
+	}
+	s.release()
+	c.fails = false
+	if _, err := s.Write([]byte("b")); err == nil || !c.closed || len(c.writes) != 0 {
+		t.Errorf("%v, closed %v, wrote %q", err, c.closed, c.writes)
+	}
 }

@@ -70,6 +70,45 @@ function issuer(came, audience) {
 const connection = await connect({ servers });
 const statuses = new Set(["ok", "internal", "malformed", "unavailable", "unsupported", "expired", "unauthorised"]);
 
+const mark = "SIXFOLD/1.0\r\n";
+
+// opened has the headers of a message as pairs, and its body: they are headers of NATS, or lines in front of the body, in a frame.
+function opened(message) {
+  const all = { subject: message.subject, reply: message.reply, code: message.headers?.code, headers: [...(message.headers ?? [])], data: message.data, framed: false };
+  const text = Buffer.from(message.data).toString("latin1");
+  const end = text.indexOf("\r\n\r\n");
+  if (!text.startsWith(mark) || end < mark.length || message.headers?.get("sixfold-protocol")) return all;
+  all.framed = true;
+  all.data = message.data.subarray(end + 4);
+  all.headers = text.slice(mark.length, end).split("\r\n").map((line) => {
+    const colon = line.indexOf(":");
+    return [line.slice(0, colon), [line.slice(colon + 1).trimStart()]];
+  });
+  const h = read(all);
+  const given = (name, value) => {
+    if (h[name] === undefined) all.headers.push([name, [(h[name] = value)]]);
+  };
+  if (Object.keys(h).some((name) => name.startsWith("ce-"))) {
+    given("ce-specversion", "1.0");
+    given("ce-id", h["sixfold-request"]);
+  }
+  return all;
+}
+
+// post sends headers and a body in one form or the other. What a frame may leave out is left out.
+function post(framed, subject, reply, values, body) {
+  const options = reply ? { reply } : {};
+  if (!framed) {
+    connection.publish(subject, body, { ...options, headers: write(values) });
+    return;
+  }
+  let head = mark;
+  for (const [name, value] of Object.entries(values)) {
+    if (value !== undefined && value !== "" && name !== "ce-specversion" && !(name === "ce-id" && value === values["sixfold-request"])) head += name + ": " + value + "\r\n";
+  }
+  connection.publish(subject, Buffer.concat([Buffer.from(head + "\r\n", "latin1"), Buffer.from(body ?? "")]), options);
+}
+
 // read makes an object of headers, with names in lower case. Of one that came twice the first counts.
 function read(message) {
   const all = {};
@@ -100,12 +139,12 @@ class Client {
     this.inbox = createInbox();
     this.calls = new Map();
     this.ignored = 0;
-    this.subscription = connection.subscribe(this.inbox + ".*", { callback: (_, message) => this.take(message) });
+    this.subscription = connection.subscribe(this.inbox + ".*", { callback: (_, message) => this.take(opened(message)) });
   }
 
   take(message) {
     const h = read(message);
-    if (message.headers?.code === 503 && message.data.length === 0 && !h["sixfold-protocol"]) {
+    if (message.code === 503 && message.data.length === 0 && !h["sixfold-protocol"]) {
       const id = message.subject.slice(this.inbox.length + 1);
       this.calls.get(id)?.end({ status: "no responder" });
       return;
@@ -126,7 +165,7 @@ class Client {
     call.end({ status, versions: h["sixfold-versions"], body: status === "ok" && text ? JSON.parse(text) : undefined, length: message.data.length });
   }
 
-  ask({ type, body, raw, to = destination, timeout = 5000, version = 1, attributes = {}, headers = {}, cancelAfter, signer }) {
+  ask({ type, body, raw, to = destination, timeout = 5000, version = 1, attributes = {}, headers = {}, cancelAfter, signer, framed }) {
     const id = randomUUID();
     const reply = this.inbox + "." + id;
     return new Promise((resolve) => {
@@ -138,7 +177,7 @@ class Client {
         resolve({ id, ...outcome });
       };
       const giveUp = (status) => {
-        connection.publish("sixfold.cancel." + to, undefined, { reply, headers: write(signed(signers[signer], { "sixfold-protocol": "cancel/1", "sixfold-request": id }, undefined, to)) });
+        post(framed, "sixfold.cancel." + to, reply, signed(signers[signer], { "sixfold-protocol": "cancel/1", "sixfold-request": id }, undefined, to));
         end({ status });
       };
       timer = setTimeout(giveUp, timeout, "timeout");
@@ -146,12 +185,12 @@ class Client {
       this.calls.set(id, { type, version, end });
       const h = {
         "sixfold-protocol": "request/" + version, "sixfold-request": id, "sixfold-timeout": timeout,
-        "ce-specversion": "1.0", "ce-id": randomUUID(), "ce-source": "/node", "ce-type": type, "ce-datacontenttype": "application/json",
+        "ce-specversion": "1.0", "ce-id": framed ? id : randomUUID(), "ce-source": "/node", "ce-type": type, "ce-datacontenttype": "application/json",
         "ce-expirytime": new Date(Date.now() + timeout).toISOString(),
       };
       for (const [name, value] of Object.entries(attributes)) h["ce-" + name] = value;
       const data = raw ?? JSON.stringify(body);
-      connection.publish("sixfold.request." + to, data, { reply, headers: write(signed(signers[signer], { ...h, ...headers }, data, to)) });
+      post(framed, "sixfold.request." + to, reply, signed(signers[signer], { ...h, ...headers }, data, to), data);
     });
   }
 }
@@ -170,13 +209,13 @@ const silence = 50_000;
 
 // flow asks with headers of its own, and tells how that ended and what had come. begin gets what a flow needs, and answers what takes its packets
 // and says whether they are right.
-function flow(client, { type, body, to = destination, timeout = 5000, signer }, kind, first, begin) {
+function flow(client, { type, body, to = destination, timeout = 5000, signer, framed }, kind, first, begin) {
   const id = randomUUID();
   const reply = client.inbox + "." + id;
   return new Promise((resolve) => {
     const items = [];
     let pulse;
-    const publish = (subject, headers, data) => connection.publish(subject + to, data, { reply, headers: write(signed(signers[signer], { "sixfold-request": id, ...headers }, data, to)) });
+    const publish = (subject, headers, data) => post(framed, subject + to, reply, signed(signers[signer], { "sixfold-request": id, ...headers }, data, to), data);
     const end = (outcome) => {
       clearTimeout(timer);
       clearInterval(pulse);
@@ -258,8 +297,8 @@ class Responder {
     this.jobs = new Map();
     this.dropped = 0;
     this.duplicates = 0;
-    connection.subscribe("sixfold.request." + destination, { queue: "sixfold", callback: (_, message) => this.take(message) });
-    connection.subscribe("sixfold.cancel." + destination, { callback: (_, message) => this.toAll(message) });
+    connection.subscribe("sixfold.request." + destination, { queue: "sixfold", callback: (_, message) => this.take(opened(message)) });
+    connection.subscribe("sixfold.cancel." + destination, { callback: (_, message) => this.toAll(opened(message)) });
   }
 
   toAll(message) {
@@ -275,10 +314,10 @@ class Responder {
 
   say(message, h, written, status, type, more = {}, body) {
     const id = h["sixfold-request"];
-    connection.publish(message.reply, body, { headers: write(signed(Object.values(signers)[0], {
+    post(message.framed, message.reply, undefined, signed(Object.values(signers)[0], {
       "sixfold-protocol": "reply/" + written, "sixfold-request": id, "sixfold-status": status,
       "ce-specversion": "1.0", "ce-id": randomUUID(), "ce-source": "/node", "ce-type": type, ...more,
-    }, body, id)) });
+    }, body, id), body);
   }
 
   async take(message) {
@@ -346,7 +385,7 @@ class Responder {
       more();
     };
     ended.signal.addEventListener("abort", () => more());
-    const send = (headers, body) => connection.publish(message.reply, body, { headers: write(signed(Object.values(signers)[0], { "sixfold-request": id, "sixfold-number": sent, ...headers }, body, id)) });
+    const send = (headers, body) => post(message.framed, message.reply, undefined, signed(Object.values(signers)[0], { "sixfold-request": id, "sixfold-number": sent, ...headers }, body, id), body);
     const pulse = setInterval(() => {
       if (Date.now() - heard > silence) return ended.abort("silent");
       if (quiet) send({ "sixfold-protocol": "alive/1" });
