@@ -3,7 +3,6 @@ package durable_test
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -70,10 +69,8 @@ func TestFlowAsks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(t)
 		f := s.fulfil(t)
-		faults := map[string]int{}
 		fault := func(order, item, what string, c request.Category) error {
-			s.effects = append(s.effects, order+" "+what)
-			if faults[order]++; item == "odd" || item == "flaky" && faults[order] == 1 {
+			if times := s.note(order + " " + what); item == "odd" || item == "flaky" && times == 1 {
 				return request.Fail(c, errors.New("on purpose"))
 			}
 			return nil
@@ -93,15 +90,14 @@ func TestFlowAsks(t *testing.T) {
 				return res.Accept(7), fault(m.Order, m.Item, "reserve", category)
 			}),
 			durable.Answer(s.requests, func(_ context.Context, _ *memory.Tx, m charge) (res charged, err error) {
-				s.effects = append(s.effects, m.Order+" charge")
+				s.note(m.Order + " charge")
 				if m.Item == "yacht" {
 					return res.Reject("too dear"), nil
 				}
 				return res.Accept(true), nil
 			}),
 			durable.Answer(s.requests, func(_ context.Context, _ *memory.Tx, m release) (bool, error) {
-				s.effects = append(s.effects, m.Order+" release")
-				return slices.Index(s.effects, m.Order+" release") < len(s.effects)-1, nil // not at the first time
+				return s.note(m.Order+" release") > 1, nil // not at the first time
 			}),
 		}
 		s.Start(t, s.relay, s.clock, s.consumer(t, "shop", []string{"shop", "shop.replies"}, f.Routes()...), s.consumer(t, "warehouse", []string{"warehouse"}, answers...))
@@ -119,7 +115,7 @@ func TestFlowAsks(t *testing.T) {
 		} {
 			in := s.instance(t, "fulfil", "o-"+item)
 			var did []string
-			for _, e := range s.effects {
+			for _, e := range s.noted() {
 				if what, ours := strings.CutPrefix(e, in.Key+" "); ours {
 					did = append(did, what)
 				}

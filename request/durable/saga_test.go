@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -69,7 +71,29 @@ type shop struct {
 	requests *durable.Service[*memory.Tx]
 	relay    *outbox.Relay
 	clock    *schedule.Scheduler
-	effects  []string
+
+	mu      sync.Mutex
+	effects []string // what handlers did, which run side by side
+}
+
+// note keeps an effect, and answers how often it was kept by now.
+func (s *shop) note(effect string) (times int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.effects = append(s.effects, effect)
+	for _, e := range s.effects {
+		if e == effect {
+			times++
+		}
+	}
+	return times
+}
+
+// noted are the effects by now.
+func (s *shop) noted() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.effects)
 }
 
 func newShop(t *testing.T) *shop {
@@ -160,7 +184,7 @@ func (s *shop) orders(t *testing.T, within time.Duration) *saga.Saga[*memory.Tx,
 // warehouse answers at once, in its way for each item.
 func (s *shop) warehouse() sixfold.Route {
 	return durable.Answer(s.requests, func(_ context.Context, _ *memory.Tx, m reserve) (res reserved, err error) {
-		s.effects = append(s.effects, m.Order)
+		s.note(m.Order)
 		switch m.Item {
 		case "sofa":
 			return res.Reject("no sofa"), nil
