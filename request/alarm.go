@@ -97,7 +97,7 @@ func (c *Client) ring() {
 	}
 	a.at = time.Time{}
 	for len(a.heap) > 0 && !a.heap[0].until.After(now) {
-		c.end(a.heap[0], nil, errTimedOut)
+		c.end(a.heap[0], errTimedOut)
 	}
 	if len(a.heap) > 0 && !c.closed {
 		c.set(a.heap[0])

@@ -45,14 +45,15 @@ type Client struct {
 	flows   flows
 	wg      sync.WaitGroup // of what goes on behind the back of calls: ports that are closed, cancellations, the alarm
 
-	mu     sync.Mutex // guards what follows
-	port   *port
-	slots  map[string]*slot // of calls that wait, and of the last that have ended
-	alarm  alarm            // of calls that wait
-	ends   ends             // of calls that have ended
-	calls  sync.WaitGroup   // Sends that have a slot; Add only while not closed
-	closed bool
-	stats  ClientStats
+	mu      sync.Mutex // guards what follows
+	port    *port
+	slots   map[string]*slot // of calls that wait
+	alarm   alarm            // of calls that wait
+	spare   *slot            // the first of those to use again
+	history history
+	calls   sync.WaitGroup // Sends that have a slot; Add only while not closed
+	closed  bool
+	stats   ClientStats
 }
 
 // port is a Port with what belongs to it.
@@ -86,7 +87,7 @@ func NewClient(lane Lane, opts *ClientOptions) (*Client, error) {
 		c.o.Logger = slog.New(slog.DiscardHandler)
 	}
 	c.o.Codecs = append(c.o.Codecs[:len(c.o.Codecs):len(c.o.Codecs)], c.o.Codec)
-	c.ends.most = 4 * c.o.MaxInFlight
+	c.history = newHistory(4 * c.o.MaxInFlight)
 	return c, nil
 }
 
@@ -218,7 +219,7 @@ func (c *Client) lose(p *port, why error) {
 	}
 	for _, s := range slices.Clone(c.alarm.heap) { // which end changes
 		if s.port == p {
-			c.end(s, nil, ErrLost)
+			c.end(s, ErrLost)
 		}
 	}
 	c.flows.lost(p)
@@ -243,7 +244,7 @@ func (c *Client) Close(ctx context.Context) error {
 	p, first := c.port, !c.closed
 	c.closed, c.port = true, nil
 	for len(c.alarm.heap) > 0 {
-		c.end(c.alarm.heap[len(c.alarm.heap)-1], nil, ErrClosed)
+		c.end(c.alarm.heap[len(c.alarm.heap)-1], ErrClosed)
 	}
 	c.silence()
 	c.mu.Unlock()

@@ -63,7 +63,7 @@ func (l *limited) Err() error {
 	if err := l.Context.Err(); err != nil {
 		return err
 	}
-	if !time.Now().Before(l.deadline) {
+	if time.Until(l.deadline) <= 0 { // which reads one clock, not two
 		return context.DeadlineExceeded
 	}
 	return nil

@@ -34,7 +34,7 @@ func (r *Responder) sign(p *Packet) error { return p.sign(r.o.Signer, p.Request)
 // proves reports whether a reply is signed as it has to be. One that nobody waits for is not looked at: that is quick to send, and slow to find out.
 func (c *Client) proves(p *Packet) bool {
 	c.mu.Lock()
-	waits := c.waits(p.Request)
+	waits := c.slots[p.Request]
 	c.mu.Unlock()
 	if waits == nil || p.Damaged != nil {
 		return false

@@ -7,18 +7,15 @@ import (
 	"github.com/sixfold-go/sixfold/internal/planted"
 )
 
-// A slot is a call that waits, and for a while one that has ended, to tell late replies from forged ones. Slots are used again.
-// Client.mu guards them.
+// A slot is a call that waits. Slots are used again. Client.mu guards them.
 type slot struct {
 	id    string
 	name  string    // of the message; the type of the answer has ReplySuffix behind it
 	until time.Time // the call's deadline
 	port  *port     // to which the reply has to come; nil while there is none
-	wait  waiter    // nil: it has ended
-	at    int       // in the alarm's heap, while it waits
-
-	replied bool  // it ended with a reply, or one came late
-	next    *slot // that ended after it
+	wait  waiter
+	at    int   // in the alarm's heap
+	next  *slot // of those to use again
 }
 
 // outcome of a call.
@@ -48,7 +45,12 @@ func (c *Client) enter(id, name string, until time.Time, wait waiter) (*port, er
 		c.stats.AtCapacity++
 		return nil, ErrAtCapacity
 	}
-	s := c.ends.reuse()
+	s := c.spare
+	if s == nil {
+		s = new(slot)
+	} else {
+		c.spare = s.next
+	}
 	*s = slot{id: id, name: name, until: until, port: c.port, wait: wait}
 	c.slots[id] = s
 	c.alarm.add(s)
@@ -58,30 +60,29 @@ func (c *Client) enter(id, name string, until time.Time, wait waiter) (*port, er
 	return s.port, nil
 }
 
-// end decides the outcome of a slot that waits. mu is held.
-func (c *Client) end(s *slot, reply *Packet, err error) {
+// free takes back the slot of a call that waits, which the caller tells its outcome then. mu is held.
+func (c *Client) free(s *slot, reply bool) (waiter, *port) {
+	wait, port := s.wait, s.port
 	c.alarm.remove(s)
-	s.wait <- outcome{reply, err, s.port}
-	s.wait, s.port, s.replied = nil, nil, reply != nil
-	if old := c.ends.add(s); old != nil {
-		delete(c.slots, old.id)
-	}
+	delete(c.slots, s.id)
+	c.history.add(s.id, reply)
+	*s = slot{next: c.spare}
+	c.spare = s
+	return wait, port
 }
 
-// waits answers the slot of a call that waits, or nil. mu is held.
-func (c *Client) waits(id string) *slot {
-	if s := c.slots[id]; s != nil && s.wait != nil {
-		return s
-	}
-	return nil
+// end has a call that waits end without a reply. mu is held.
+func (c *Client) end(s *slot, err error) {
+	wait, port := c.free(s, false)
+	wait <- outcome{err: err, port: port}
 }
 
 // leave gives the slot of a call back with an outcome of the caller's own, unless it has one already.
 func (c *Client) leave(id string, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s := c.waits(id); s != nil {
-		c.end(s, nil, err)
+	if s := c.slots[id]; s != nil {
+		c.end(s, err)
 	}
 }
 
@@ -89,7 +90,7 @@ func (c *Client) leave(id string, err error) {
 func (c *Client) bind(id string, p *port) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := c.waits(id)
+	s := c.slots[id]
 	if p.lost || s == nil {
 		return false
 	}
@@ -103,17 +104,25 @@ func (c *Client) take(from *port, p *Packet) {
 	if ok && (kind != KindReply || c.flows.used.Load()) && isID(p.Request) && c.takeFlow(from, p, kind, version) {
 		return
 	}
-	proven := c.o.Verifier == nil || ok && kind == KindReply && version == Version && c.proves(p)
+	ok = ok && kind == KindReply
+	proven := c.o.Verifier == nil || ok && version == Version && c.proves(p)
+	if wait, port := c.accept(from, p, ok, version, proven); wait != nil {
+		wait <- outcome{reply: p, port: port} // without the lock, for which who is woken up would wait
+	}
+}
+
+// accept frees the slot of the call that a reply ends, and answers who waits for it: nil where it ends none.
+func (c *Client) accept(from *port, p *Packet, reply bool, version int, proven bool) (waiter, *port) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !ok || kind != KindReply || !isID(p.Request) {
+	if !reply {
 		c.stats.Malformed++
-		return
+		return nil, nil
 	}
 	s := c.slots[p.Request]
-	if s == nil || s.wait == nil {
-		c.stray(s)
-		return
+	if s == nil {
+		c.stray(p.Request)
+		return nil, nil
 	}
 	switch {
 	case version != Version:
@@ -129,24 +138,29 @@ func (c *Client) take(from *port, p *Packet) {
 	case p.Status != statusOK && !Category(p.Status).known():
 		c.stats.Malformed++
 	default:
-		c.end(s, p, nil)
-		return
+		return c.free(s, true)
 	}
 	if planted.Is(planted.SlotFreed) {
-		c.end(s, nil, ErrDecode)
+		c.end(s, ErrDecode)
 	}
+	return nil, nil
 }
 
-// stray counts a reply that nobody waits for; s is its call, if that is known. mu is held.
-func (c *Client) stray(s *slot) {
+// stray counts a reply that nobody waits for. mu is held.
+func (c *Client) stray(id string) {
+	if !isID(id) {
+		c.stats.Malformed++
+		return
+	}
+	call := c.history.find(id)
 	switch {
-	case s == nil:
+	case call == nil:
 		c.stats.Forged++
-	case s.replied:
+	case call.hash&replied != 0:
 		c.stats.Duplicate++
 	default:
 		c.stats.Late++
-		s.replied = true // what comes after it is its duplicate
+		call.hash |= replied // what comes after it is its duplicate
 	}
 }
 
@@ -160,43 +174,7 @@ func (c *Client) undeliverable(from *port, id string) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s := c.waits(id); s != nil && s.port == from {
-		c.end(s, nil, ErrNoResponder)
+	if s := c.slots[id]; s != nil && s.port == from {
+		c.end(s, ErrNoResponder)
 	}
-}
-
-// ends are the last calls that have ended, the oldest first, and slots to use again.
-type ends struct {
-	first, last *slot
-	n, most     int
-	spare       *slot // linked by next
-}
-
-// add remembers s. It answers the slot that is forgotten for that, which is used again from then on, or nil.
-func (e *ends) add(s *slot) (forgotten *slot) {
-	if e.last == nil {
-		e.first = s
-	} else {
-		e.last.next = s
-	}
-	e.last = s
-	if e.n < e.most {
-		e.n++
-		return nil
-	}
-	forgotten = e.first
-	e.first = forgotten.next
-	forgotten.next = e.spare
-	e.spare = forgotten
-	return forgotten
-}
-
-// reuse answers a slot to use.
-func (e *ends) reuse() *slot {
-	s := e.spare
-	if s == nil {
-		return new(slot)
-	}
-	e.spare = s.next
-	return s
 }
