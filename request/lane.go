@@ -75,8 +75,8 @@ type Requests struct {
 // An Ear is the responder's side.
 type Ear interface {
 	// Answer hands a reply or an item to the connection, to the address from which request came. It does not wait for the caller, and
-	// returns soon after ctx has ended. It changes nothing of reply and keeps nothing of it but the body. It may be called until
-	// Close is, also after StopListening.
+	// returns soon after ctx has ended. It changes nothing of request and reply and keeps nothing of them but reply's body. It may be
+	// called until Close is, also after StopListening.
 	Answer(ctx context.Context, request, reply *Packet) error
 	// StopListening takes no more requests, and returns when those on their way to this process have been handed to Take.
 	// Cancellations, and what goes their way, may still come.

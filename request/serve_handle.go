@@ -20,11 +20,12 @@ type serving struct {
 	limited
 	pass.Pass
 	info      sixfold.Info
-	through   bool // it has middleware
 	responder *Responder
 	out       *outflow // nil: it is no stream
 	result    any
-	set       bool
+	set       bool        // result is
+	through   bool        // it has middleware
+	cancelled atomic.Bool // by its caller
 }
 
 type servingKey struct{}
@@ -66,7 +67,7 @@ func (r *Responder) run(j *job) {
 		j.limited.deadline = time.Now().Add(time.Hour)
 		j.cancelled.Store(false)
 	}
-	if !j.deadline.After(time.Now()) {
+	if time.Until(j.deadline) <= 0 { // which reads one clock, not two
 		r.count(&r.stats.Expired)
 		r.refuse(j.from, j.request, Expired)
 		return
@@ -75,7 +76,7 @@ func (r *Responder) run(j *job) {
 		return
 	}
 	defer j.end()
-	env := &j.request.Envelope
+	env := &j.envelope
 	env.ReplyTo, env.Expires = j.request.ReplyTo, j.deadline
 	s := &j.serving
 	s.through, s.responder = j.entry.through != nil, r
@@ -90,6 +91,8 @@ func (r *Responder) run(j *job) {
 		if reply, err = r.reply(j, result); err == nil {
 			r.answer(j.from, j.request, reply)
 			reply.release() // no lane keeps it
+			j.request.release()
+			j.request = nil
 			return
 		}
 	}
@@ -122,7 +125,7 @@ func (r *Responder) reply(j *job, result any) (*Packet, error) {
 	out, ok := result.(kept) // that of Once has been encoded
 	if !ok {
 		var err error
-		if out, err = r.encode(&j.request.Envelope, result); err != nil {
+		if out, err = r.encode(&j.envelope, result); err != nil {
 			return nil, err
 		}
 	}

@@ -211,7 +211,7 @@ func (r *Responder) flow(j *job) {
 	heart := startPulse(s, o.beat)
 	defer heart.stop() // also where the handler ends its goroutine
 	defer context.AfterFunc(j.from.ctx, func() { o.tear(errHearingOver) })()
-	_, err := r.call(s, j.entry, &j.request.Envelope)
+	_, err := r.call(s, j.entry, &j.envelope)
 	heart.stop()
 	if j.from.ctx.Err() != nil {
 		o.tear(errHearingOver)
@@ -221,12 +221,12 @@ func (r *Responder) flow(j *job) {
 		return
 	case err == nil:
 		p := &Packet{Status: statusOK, Number: strconv.Itoa(o.sent)}
-		p.Envelope = sixfold.Envelope{ID: sixfold.NewID(), Source: r.o.Source, Type: j.request.Envelope.Type + ReplySuffix}
+		p.Envelope = sixfold.Envelope{ID: sixfold.NewID(), Source: r.o.Source, Type: j.envelope.Type + ReplySuffix}
 		r.answer(j.from, j.request, p)
 		return
 	}
 	c := categoryOf(s, err)
-	r.o.Logger.Error("request: a stream failed", "message", j.request.Envelope.Type, "request", j.request.Request, "category", string(c), "err", err)
+	r.o.Logger.Error("request: a stream failed", "message", j.envelope.Type, "request", j.request.Request, "category", string(c), "err", err)
 	r.answer(j.from, j.request, fault(r.o.Source, c))
 }
 

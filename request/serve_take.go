@@ -3,7 +3,6 @@ package request
 import (
 	"context"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/sixfold-go/sixfold"
@@ -12,16 +11,17 @@ import (
 // jobKey names a request: ids are unique for a caller only.
 type jobKey struct{ replyTo, request string }
 
-// job is a request that waits for a handler or has one.
+// job is a request that waits for a handler or has one. A handler may keep its context and its envelope, which are in here, so that a
+// job is never used again; the packet is.
 type job struct {
 	serving
+	envelope    sixfold.Envelope // of the request
 	key         jobKey
 	from        *hearing
 	destination string
 	request     *Packet
 	entry       *entry
 	issuer      string // who has signed it
-	cancelled   atomic.Bool
 }
 
 // take looks at what came to a destination. What has no place for an answer, or no id, is dropped; then the version, the
@@ -51,7 +51,6 @@ func (r *Responder) take(from *hearing, handlers context.Context, destination st
 		r.refuse(from, p, Unauthorised)
 		return
 	}
-	p.Envelope.SetIssuer(issuer)
 	e := r.routes[p.Envelope.Type]
 	streams := kind == KindRequest && p.Number != ""
 	if e == nil || e.stream != streams {
@@ -73,7 +72,8 @@ func (r *Responder) take(from *hearing, handlers context.Context, destination st
 		r.refuse(from, p, Expired)
 		return
 	}
-	j := &job{key: jobKey{p.ReplyTo, p.Request}, from: from, destination: destination, request: p, entry: e, issuer: issuer}
+	j := &job{key: jobKey{p.ReplyTo, p.Request}, from: from, destination: destination, request: p, entry: e, issuer: issuer, envelope: p.Envelope}
+	j.envelope.SetIssuer(issuer)
 	j.Context, j.deadline = handlers, deadline
 	if streams {
 		j.out = newOutflow(r, j, credit)
