@@ -31,6 +31,14 @@ const MaxFramed = 64 << 10
 // AppendFrame appends p as a frame to dst, its body too, which may be used again then. It fails, with dst as it was, where a
 // header cannot be written.
 func (p *Packet) AppendFrame(dst []byte) ([]byte, error) {
+	if dst, ok := p.appendPlain(dst); ok {
+		return dst, nil
+	}
+	return p.appendFrame(dst)
+}
+
+// appendFrame is AppendFrame for all that there is.
+func (p *Packet) appendFrame(dst []byte) ([]byte, error) {
 	var room [24]cloudevents.Header
 	heads, err := p.AppendHeaders(room[:0], frameBinding)
 	if err != nil {
@@ -65,6 +73,19 @@ var errNoFrame = errors.New("request: it is no frame: the mark or the empty line
 // ReadFrame reads a frame as ReadPacket reads headers, and says so in Framed. The packet keeps data, of which its body is the end. What is no
 // frame becomes a packet without any header, which nobody answers.
 func ReadFrame(data []byte) *Packet {
+	if IsFrame(data) {
+		p := packets.Get().(*Packet)
+		if p.readPlain(data) {
+			p.Framed = true
+			return p
+		}
+		p.release()
+	}
+	return readFrame(data)
+}
+
+// readFrame is ReadFrame for all that there is.
+func readFrame(data []byte) *Packet {
 	head, body, ok := data, []byte(nil), IsFrame(data)
 	if ok {
 		head, body, ok = bytes.Cut(data, []byte(lineEnd+lineEnd))
