@@ -28,7 +28,7 @@ func (jsonCodec) ContentType() string           { return "application/json" }
 func (jsonCodec) Marshal(v any) ([]byte, error) { return json.Marshal(v) }
 
 func (jsonCodec) Unmarshal(data []byte, v any) error {
-	if err := json.Unmarshal(data, v); err != nil {
+	if err := unmarshalJSON(data, v); err != nil {
 		return bodyError{err}
 	}
 	return nil
@@ -58,26 +58,25 @@ func Decode[M Message](ctx context.Context, env *Envelope) (m M, err error) {
 	if v, ok := env.Message().(M); ok {
 		return v, nil
 	}
-	body, err := present(m, env)
-	if err != nil {
-		return m, Permanent(fmt.Errorf("sixfold: decode %s %s: %w: %w", quote(env.Type), quote(env.ID), ErrUndecodable, err))
+	body := env.Body
+	if env.Type != m.MessageName() {
+		if body, err = present(m, env); err != nil {
+			return m, Permanent(fmt.Errorf("sixfold: decode %s %s: %w: %w", quote(env.Type), quote(env.ID), ErrUndecodable, err))
+		}
 	}
 	c, err := codecFor(ctx, env.ContentType)
 	if err != nil {
 		return m, Permanent(fmt.Errorf("sixfold: decode %s %s: %w: %w", quote(env.Type), quote(env.ID), ErrUndecodable, err))
 	}
 	if err := c.Unmarshal(body, &m); err != nil {
-		return m, Permanent(fmt.Errorf("sixfold: decode %s %s: %w: %w", quote(env.Type), quote(env.ID), ErrUndecodable, err))
+		var none M
+		return none, Permanent(fmt.Errorf("sixfold: decode %s %s: %w: %w", quote(env.Type), quote(env.ID), ErrUndecodable, err))
 	}
 	return m, nil
 }
 
-// present applies the upcasters of M's history from the form called env.Type on.
+// present applies the upcasters of M's history from the form called env.Type on, which is not the present one.
 func present(m Message, env *Envelope) ([]byte, error) {
-	name := m.MessageName()
-	if env.Type == name {
-		return env.Body, nil
-	}
 	body, found := env.Body, false
 	for _, f := range historyOf(m) {
 		found = found || f.Name == env.Type
@@ -90,7 +89,7 @@ func present(m Message, env *Envelope) ([]byte, error) {
 		}
 	}
 	if !found {
-		return nil, fmt.Errorf("the message is a %s, not a %s nor a former form of it", quote(env.Type), quote(name))
+		return nil, fmt.Errorf("the message is a %s, not a %s nor a former form of it", quote(env.Type), quote(m.MessageName()))
 	}
 	return body, nil
 }
