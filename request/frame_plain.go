@@ -305,7 +305,7 @@ func plainTime(s []byte) (t time.Time, ok bool) {
 		return t, false
 	}
 	t = time.Date(year, time.Month(month), day, hour, minute, second, nanos, time.UTC)
-	return t, t.Day() == day // else the month has not that many
+	return t, day <= 28 || t.Day() == day // else the month has not that many
 }
 
 // values are the last plain ones of headers that nearly always say the same: to compare is cheaper than to allocate. What is in there makes no difference

@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"strings"
+	"sync/atomic"
 
 	natsgo "github.com/nats-io/nats.go"
 
@@ -85,12 +87,15 @@ func (l *RequestLane) address(reply string) string {
 	if len(reply) > sixfold.MaxName || !strings.HasPrefix(reply, l.replies) && !strings.HasPrefix(reply, "_R_.") {
 		return ""
 	}
+	before := byte('.')
 	for i := range len(reply) {
-		if c := reply[i]; c <= ' ' || c >= 0x7f || c == '*' || c == '>' {
+		c := reply[i]
+		if c <= ' ' || c >= 0x7f || c == '*' || c == '>' || c == '.' && before == '.' {
 			return ""
 		}
+		before = c
 	}
-	if strings.Contains(reply, "..") || strings.HasSuffix(reply, ".") {
+	if before == '.' {
 		return ""
 	}
 	return reply
@@ -143,21 +148,45 @@ type requestPort struct {
 	*requestWire
 	in    request.Replies
 	inbox string // with the dot; the last part of an address is the id of the request
+	asked [16]atomic.Pointer[askedAt]
+}
+
+// askedAt is a destination of an earlier request and its subject. Most callers have few destinations, so that they are found again.
+type askedAt struct{ to, subject string }
+
+var askedSeed = maphash.MakeSeed()
+
+// requests is the subject of requests to a destination.
+func (p *requestPort) requests(to string) string {
+	place := &p.asked[maphash.String(askedSeed, to)%uint64(len(p.asked))]
+	at := place.Load()
+	if at == nil || at.to != to {
+		at = &askedAt{strings.Clone(to), p.l.requests(to)}
+		place.Store(at)
+	}
+	return at.subject
 }
 
 // Ask implements request.Port. What is not written by ctx's deadline is not sent.
 func (p *requestPort) Ask(ctx context.Context, to string, packet *request.Packet) error {
-	subject := p.l.requests(to)
+	subject := ""
 	if packet.ToAll() {
 		subject = p.l.cancels(to)
+	} else {
+		subject = p.requests(to)
 	}
 	return p.send(ctx, subject, p.inbox+lastPart(packet.Request), packet, true)
 }
 
 // lastPart makes the last part of a subject of an id; those that are none belong to no call.
 func lastPart(id string) string {
-	if id == "" || len(id) > 64 || token(id) != id {
+	if id == "" || len(id) > 64 {
 		return "0"
+	}
+	for i := range len(id) { // as token has it
+		if c := id[i]; (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+			return "0"
+		}
 	}
 	return id
 }
