@@ -21,6 +21,10 @@ type ClientOptions struct {
 	Timeout time.Duration
 	// MaxInFlight bounds how many calls wait at once, and, apart from them, how many streams and scattered requests are open. 0: 1024.
 	MaxInFlight int
+	// Silence is how long the responder of a stream may say nothing until it is taken for dead, and the stream ends with ErrLost, at most a third
+	// of it later. It is asked after each third without a word; where the lane sees that nobody listens any more, that ends the stream at once.
+	// A responder that stands still for longer loses its streams. 3 s to 45 s; 0: 15 s.
+	Silence time.Duration
 	// Codec of messages. Nil: sixfold.JSON.
 	Codec sixfold.Codec
 	// Codecs are further ones for replies, chosen by their content type. JSON is always known.
@@ -73,7 +77,7 @@ func NewClient(lane Lane, opts *ClientOptions) (*Client, error) {
 	if isNil(lane) {
 		errs = append(errs, invalid("new client: the lane is nil; make one, for example with memory.NewRequestLane, and look at its error"))
 	}
-	errs = append(errs, checkDuration("Timeout", &c.o.Timeout, 10*time.Second), checkCount("MaxInFlight", &c.o.MaxInFlight, 1024), checkCodecs(c.o.Codecs))
+	errs = append(errs, checkDuration("Timeout", &c.o.Timeout, 10*time.Second), checkSilence(&c.o.Silence), checkCount("MaxInFlight", &c.o.MaxInFlight, 1024), checkCodecs(c.o.Codecs))
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
@@ -106,6 +110,18 @@ func checkDuration(name string, d *time.Duration, zero time.Duration) error {
 		*d = zero
 	case *d < time.Millisecond || *d > maxTimeout:
 		return invalid("option %s: it is %v; give 1ms to %v, or 0 for %v", name, *d, maxTimeout, zero)
+	}
+	return nil
+}
+
+// checkSilence fills in the default. A third of the longest is as often as a caller has to say that it is there.
+func checkSilence(d *time.Duration) error {
+	const least, most, zero = 3 * time.Second, 3 * pulseEvery, 15 * time.Second
+	switch {
+	case *d == 0:
+		*d = zero
+	case *d < least || *d > most:
+		return invalid("option Silence: it is %v; give %v to %v, or 0 for %v", *d, least, most, zero)
 	}
 	return nil
 }

@@ -26,6 +26,8 @@ type flow struct {
 	seen     map[string]struct{}
 	heard    time.Time // when something valid came; zero: never
 	told     bool      // more was sent than the request
+	said     time.Time // when that was the last time
+	asked    int       // how often the responder was asked whether it is there, since it was heard
 	answered bool      // the responder has nothing more to do
 	over     bool
 	err      error // how it ended; nil: as it should
@@ -115,7 +117,7 @@ func (f *flow) takeNumbered(p *Packet, kind string) mark {
 	case kind == KindItem && p.Envelope.Type != f.name+ItemSuffix, kind == KindReply && p.Envelope.Type != f.name+ReplySuffix, n > f.allowed:
 		return markForged
 	}
-	f.heard = time.Now()
+	f.heard, f.asked = time.Now(), 0
 	if kind == KindItem {
 		if n <= f.last {
 			return markDuplicate
@@ -209,7 +211,7 @@ func (f *flow) consumed() bool {
 	if f.many || f.over || f.allowed-f.read > f.window/2 {
 		return false
 	}
-	f.allowed, f.told = min(f.read+f.window, maxNumber), true
+	f.allowed, f.told, f.said = min(f.read+f.window, maxNumber), true, time.Now()
 	return true
 }
 

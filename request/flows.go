@@ -198,7 +198,8 @@ func (c *Client) flow(ctx context.Context, m sixfold.Message, many bool, opts []
 	}()
 	c.askFlow(ctx, f, p)
 	if !many {
-		heart := startPulse(ctx, func(ctx context.Context) { c.beat(ctx, f) })
+		f.said = time.Now() // what was said is the request
+		heart := startPulse(ctx, c.o.Silence/3, func(ctx context.Context) { c.beat(ctx, f) })
 		defer heart.stop()
 	}
 	for {
@@ -259,7 +260,8 @@ func (c *Client) bindFlow(f *flow, p *port) bool {
 	return !p.lost // or it is lost later, and finds the flow
 }
 
-// beat tells a stream's responder that the caller is there, and looks whether the responder is.
+// beat looks whether a stream's responder is there, asks one of which nothing was heard since the last beat, and tells it that the caller is. Where
+// the lane sees that nobody listens any more, it says so to that.
 func (c *Client) beat(ctx context.Context, f *flow) {
 	c.mu.Lock()
 	closed := c.closed
@@ -272,11 +274,19 @@ func (c *Client) beat(ctx context.Context, f *flow) {
 	}
 	defer c.wg.Done()
 	f.mu.Lock()
-	if !f.heard.IsZero() && time.Since(f.heard) > silence {
-		f.finish(lostStream{"nothing was heard of its responder for " + silence.String()})
+	now := time.Now()
+	if !f.heard.IsZero() && now.Sub(f.heard) >= c.o.Silence && f.asked >= 2 { // else it is this process that has stood still
+		f.finish(lostStream{"nothing was heard of its responder for " + c.o.Silence.String()})
 	}
-	talk := !f.over && f.port != nil
-	f.told = f.told || talk
+	every := c.o.Silence / 3
+	ask := now.Sub(f.heard) >= every
+	talk := !f.over && f.port != nil && (ask || now.Sub(f.said) > pulseEvery-every)
+	if talk {
+		f.told, f.said = true, now
+	}
+	if talk && ask {
+		f.asked++
+	}
 	f.mu.Unlock()
 	if talk {
 		c.credit(ctx, f)

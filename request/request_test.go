@@ -209,7 +209,7 @@ func TestWhatCannotServe(t *testing.T) {
 		t.Error(err)
 	}
 	var lane *memory.RequestLane
-	if _, err := request.NewClient(lane, &request.ClientOptions{Timeout: -1, MaxInFlight: -1}); err == nil || !strings.Contains(err.Error(), "lane is nil") || !strings.Contains(err.Error(), "Timeout") || !strings.Contains(err.Error(), "MaxInFlight") {
+	if _, err := request.NewClient(lane, &request.ClientOptions{Timeout: -1, MaxInFlight: -1, Silence: time.Second}); err == nil || !strings.Contains(err.Error(), "Silence") || !strings.Contains(err.Error(), "lane is nil") || !strings.Contains(err.Error(), "Timeout") || !strings.Contains(err.Error(), "MaxInFlight") {
 		t.Error(err)
 	}
 }

@@ -71,10 +71,12 @@ type outflow struct {
 	allowed atomic.Int64 // the number up to which items may be sent
 	heard   atomic.Int64 // when the caller was heard, in nanoseconds since began
 	began   time.Time
-	more    chan struct{} // room for one: allowed has changed
-	gone    atomic.Bool   // the caller has, or nothing reaches it
-	torn    sync.Once     // the connection was lost
-	begun   atomic.Bool   // the handler was called
+	more    chan struct{}         // room for one: allowed has changed
+	gone    atomic.Bool           // the caller has, or nothing reaches it
+	torn    sync.Once             // the connection was lost
+	begun   atomic.Bool           // the handler was called
+	probed  atomic.Bool           // the caller asks whether it is there
+	heart   atomic.Pointer[pulse] // nil: its handler does not run yet
 
 	mu   sync.Mutex // held while something is sent, so that it is in order
 	sent int
@@ -93,12 +95,16 @@ func newOutflow(r *Responder, j *job, credit int) *outflow {
 	return o
 }
 
-// grant takes credit. It comes again, and may come late: the most counts.
+// grant takes credit. It comes again, and may come late: the most counts. What grants nothing new asks for a sign of life.
 func (o *outflow) grant(n int64) {
 	o.heard.Store(int64(time.Since(o.began)))
 	for {
 		now := o.allowed.Load()
 		if n <= now {
+			if heart := o.heart.Load(); heart != nil {
+				o.probed.Store(true)
+				heart.soon()
+			}
 			return
 		}
 		if o.allowed.CompareAndSwap(now, n) {
@@ -199,7 +205,7 @@ func (o *outflow) beat(context.Context) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.said && o.send(&Packet{Protocol: aliveV1}) != nil {
+	if probed := o.probed.Swap(false); (probed || !o.said) && o.send(&Packet{Protocol: aliveV1}) != nil {
 		o.j.end()
 	}
 	o.said = false
@@ -208,7 +214,8 @@ func (o *outflow) beat(context.Context) {
 // flow runs the handler of a stream and answers its end: nobody if the caller does not wait for it.
 func (r *Responder) flow(j *job) {
 	o, s := j.out, &j.serving
-	heart := startPulse(s, o.beat)
+	heart := startPulse(s, pulseEvery, o.beat)
+	o.heart.Store(heart)
 	defer heart.stop() // also where the handler ends its goroutine
 	defer context.AfterFunc(j.from.ctx, func() { o.tear(errHearingOver) })()
 	_, err := r.call(s, j.entry, &j.envelope)

@@ -28,7 +28,8 @@ func Window(items int) Option {
 //
 // The handler waits in its yield while Window items are on their way or not read. Who leaves the loop ends the handler: its yield answers false and
 // its context ends, where it is reached. One deadline, that of ctx or the client's default Timeout, is over the whole stream: give a long one
-// a long deadline. A caller that has died is noticed after a minute, and so is a responder.
+// a long deadline. A responder that has died is noticed within ClientOptions.Silence, or at the next word to it where the lane sees that nobody
+// listens any more; a caller that has died after a minute.
 //
 // A stream has exactly one end. When the handler has yielded all, the loop just ends; any other end comes as the last pair, with the zero T:
 // a *Fault; ErrTimeout or ErrCancelled by ctx; ErrLost where the connection, the responder or an item was lost; ErrDecode; and

@@ -145,6 +145,12 @@ func TestStreamOutlivesSilence(t *testing.T) {
 
 // guarantees: Q1
 func TestStreamOfSilentResponderIsLost(t *testing.T) {
+	for _, silence := range []time.Duration{0, 3 * time.Second, 45 * time.Second} {
+		t.Run(silence.String(), func(t *testing.T) { silentResponder(t, silence) })
+	}
+}
+
+func silentResponder(t *testing.T, silence time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
 		lane := newLane(t)
 		packets := make(chan *request.Packet, 100)
@@ -153,7 +159,10 @@ func TestStreamOfSilentResponderIsLost(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer ear.Close(t.Context())
-		c := newClient(t, lane, nil)
+		c := newClient(t, lane, &request.ClientOptions{Silence: silence})
+		if silence == 0 {
+			silence = 15 * time.Second
+		}
 		go func() {
 			asked := <-packets
 			p := &request.Packet{Protocol: "item/1", Request: asked.Request, Number: "1"}
@@ -164,10 +173,95 @@ func TestStreamOfSilentResponderIsLost(t *testing.T) {
 		}()
 		begin := time.Now()
 		got, err := join(request.Stream(t.Context(), c, Words{}, request.Timeout(time.Hour)))
-		if took := time.Since(begin); got != "one." || !errors.Is(err, request.ErrLost) || took < 50*time.Second || took > 70*time.Second {
+		if took := time.Since(begin); got != "one." || !errors.Is(err, request.ErrLost) || took < silence || took > silence+silence/3 {
 			t.Errorf("%q came, then %v after %v", got, err, took)
 		}
+		asked := 0
+		for len(packets) > 0 {
+			if p := <-packets; p.Protocol == "credit/1" && p.Number == "64" {
+				asked++
+			}
+		}
+		if asked < 2 || asked > 3 {
+			t.Errorf("it was asked %d times", asked)
+		}
 	})
+}
+
+// A responder says that it is there when it is asked, in the middle of its handler too, and a caller that hears it asks no more.
+//
+// guarantees: Q1
+func TestStreamOfBusyResponderLives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lane := newLane(t)
+		serve(t, lane, request.ServeOptions{}, request.OnStream(func(context.Context, Words) iter.Seq2[string, error] {
+			return func(yield func(string, error) bool) {
+				time.Sleep(time.Hour)
+				yield("late", nil)
+			}
+		}))
+		c := newClient(t, lane, &request.ClientOptions{Silence: 3 * time.Second})
+		if got, err := join(request.Stream(t.Context(), c, Words{}, request.Timeout(2*time.Hour))); got != "late." || err != nil {
+			t.Errorf("%q came, then %v", got, err)
+		}
+	})
+}
+
+// A process that has stood still knows nothing of the others' silence, and asks first.
+//
+// guarantees: Q1
+func TestStreamOutlivesItsStandingStill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lane := &standing{Lane: newLane(t)}
+		serve(t, lane.Lane, request.ServeOptions{}, request.OnStream(func(context.Context, Words) iter.Seq2[string, error] {
+			return func(yield func(string, error) bool) {
+				if yield("early", nil) {
+					time.Sleep(time.Hour)
+					yield("late", nil)
+				}
+			}
+		}))
+		c := newClient(t, lane, nil)
+		lane.still.Store(true)
+		got, err := join(request.Stream(t.Context(), c, Words{}, request.Timeout(2*time.Hour)))
+		if got != "early.late." || err != nil {
+			t.Errorf("%q came, then %v", got, err)
+		}
+	})
+}
+
+// standing is a lane of a process that stands still when it sends its first credit: nothing is sent and no sign of life is taken for a while, and then it has the
+// next beat before it takes what came.
+type standing struct {
+	request.Lane
+	still atomic.Bool
+	until time.Time // when it takes signs of life again
+}
+
+func (l *standing) Open(ctx context.Context, in request.Replies) (request.Port, error) {
+	take := in.Take
+	in.Take = func(p *request.Packet) {
+		if p.Protocol == "alive/1" && time.Now().Before(l.until) {
+			time.AfterFunc(time.Until(l.until), func() { take(p) })
+			return
+		}
+		take(p)
+	}
+	l.until = time.Now().Add(50*time.Second + time.Millisecond)
+	port, err := l.Lane.Open(ctx, in)
+	return standingPort{port, l}, err
+}
+
+type standingPort struct {
+	request.Port
+	l *standing
+}
+
+func (p standingPort) Ask(ctx context.Context, to string, packet *request.Packet) error {
+	if packet.Protocol == "credit/1" && p.l.still.CompareAndSwap(true, false) {
+		time.Sleep(40 * time.Second)
+	}
+	return p.Port.Ask(ctx, to, packet)
 }
 
 // guarantees: Q6

@@ -381,6 +381,7 @@ class Responder {
     let heard = Date.now();
     ended.grant = (n) => {
       heard = Date.now();
+      if (n <= granted) send({ "sixfold-protocol": "alive/1" }); // its caller asks
       granted = Math.max(granted, n);
       more();
     };
