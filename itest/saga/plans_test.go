@@ -1,7 +1,6 @@
 package saga
 
 import (
-	"context"
 	"database/sql"
 	"fmt"
 	"strings"
@@ -9,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sixfold-go/sixfold"
+	"github.com/sixfold-go/sixfold/itest/plans"
 	"github.com/sixfold-go/sixfold/saga"
 	"github.com/sixfold-go/sixfold/sqltx"
 )
@@ -19,10 +19,8 @@ import (
 func TestPlans(t *testing.T) {
 	databases(t, func(w *world) {
 		w.fill(2000)
-		x := &explained{w: w}
-		db := sqltx.StdDB(w.raw)
-		db.Exec, db.Query = nil, nil // so that everything is a transaction
-		db.Tx = func(tx *sql.Tx) sqltx.Tx { return sqltx.Like(&explainedTx{tx, x}) }
+		watch := plans.New(w.T, w.driver, nil, "saga", "saga_step", "delayed")
+		db := watch.DB(w.raw)
 		g, handlers := w.bar(db)
 		for _, m := range []sixfold.Message{opened{"t-1"}, drink{"t-1"}, closed{"t-1"}, opened{"t-1"}, drink{"nobody"}} {
 			must(w.T, handle(w.Context(), handlers, w.envelope(m)))
@@ -48,17 +46,17 @@ func TestPlans(t *testing.T) {
 		if n, err := records.Purge(w.Context(), time.Microsecond, 10); err != nil || n != 10 {
 			w.Errorf("%d of 10 were purged, %v", n, err)
 		}
-		if x.n < 15 {
-			w.Errorf("%d statements were looked at", x.n)
+		if watch.Seen < 15 {
+			w.Errorf("%d statements were looked at", watch.Seen)
 		}
-		w.Logf("%d statements", x.n)
+		w.Logf("%d statements", watch.Seen)
 		// The test itself has to be able to fail.
-		x.quiet = true
+		watch.Quiet = true
 		must(w.T, db.Run(w.Context(), func(tx *sql.Tx) error {
-			x.look(w.Context(), tx, "SELECT count(*) FROM "+strings.Replace("sixfold_saga", "_", map[bool]string{true: ".", false: "_"}[w.driver == "pgx"], 1)+" WHERE reason = 'none'", nil)
+			watch.Look(w.Context(), tx, "SELECT count(*) FROM "+strings.Replace("sixfold_saga", "_", map[bool]string{true: ".", false: "_"}[w.driver == "pgx"], 1)+" WHERE reason = 'none'")
 			return nil
 		}))
-		if x.walks == 0 {
+		if watch.Walks == 0 {
 			w.Error("a walk over the instances was not seen")
 		}
 	})
@@ -97,71 +95,4 @@ func (w *world) fill(n int) {
 	}))
 	_, err := w.raw.ExecContext(w.Context(), analyze)
 	must(w.T, err)
-}
-
-// explained looks at the plan of each statement before it runs.
-type explained struct {
-	w        *world
-	n, walks int
-	quiet    bool // walks are counted only
-}
-
-type explainedTx struct {
-	*sql.Tx
-	x *explained
-}
-
-func (e *explainedTx) ExecContext(ctx context.Context, q string, args ...any) (sql.Result, error) {
-	e.x.look(ctx, e.Tx, q, args)
-	return e.Tx.ExecContext(ctx, q, args...)
-}
-
-func (e *explainedTx) QueryContext(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
-	e.x.look(ctx, e.Tx, q, args)
-	return e.Tx.QueryContext(ctx, q, args...)
-}
-
-func (x *explained) look(ctx context.Context, tx *sql.Tx, q string, args []any) {
-	x.w.Helper()
-	q = strings.TrimSpace(q)
-	verb, _, _ := strings.Cut(strings.ToUpper(q), " ")
-	if verb != "SELECT" && verb != "UPDATE" && verb != "DELETE" {
-		return // what enters rows finds them by their keys
-	}
-	explain := map[string]string{"pgx": "EXPLAIN ", "mysql": "EXPLAIN ", "sqlite": "EXPLAIN QUERY PLAN "}[x.w.driver]
-	rows, err := tx.QueryContext(ctx, explain+q, args...)
-	if err != nil {
-		x.w.Errorf("explain %s: %v", q, err)
-		return
-	}
-	defer rows.Close()
-	columns, err := rows.Columns()
-	must(x.w.T, err)
-	x.n++
-	for rows.Next() {
-		values, places := make([]sql.NullString, len(columns)), make([]any, len(columns))
-		for i := range values {
-			places[i] = &values[i]
-		}
-		must(x.w.T, rows.Scan(places...))
-		line := ""
-		for i, v := range values {
-			line += columns[i] + "=" + v.String + " "
-		}
-		if walks(line) {
-			if x.walks++; !x.quiet {
-				x.w.Errorf("%s\nwalks over a table: %s", q, line)
-			}
-		}
-	}
-	must(x.w.T, rows.Err())
-}
-
-// walks reports whether a line of a plan reads a whole table of sagas, or of what waits.
-func walks(line string) bool {
-	ours := false
-	for _, table := range []string{"saga", "saga_step", "delayed"} {
-		ours = ours || strings.Contains(line, "sixfold_"+table+" ") || strings.HasSuffix(line, " on "+table+" ") || strings.Contains(line, " on "+table+" ")
-	}
-	return ours && (strings.Contains(line, "Seq Scan") || strings.Contains(line, "type=ALL") || strings.Contains(line, "detail=SCAN") && !strings.Contains(line, "INDEX"))
 }
