@@ -65,7 +65,8 @@ func CheckEnvelope(env *Envelope) error {
 
 // checkTime says why t cannot travel: RFC 3339 has years of four digits only. Zero means not given.
 func checkTime(what string, t time.Time) error {
-	if y := t.UTC().Year(); !t.IsZero() && (y < 1970 || y > 9999) {
+	const end = 253402300800 // of the year 9999, in seconds; looking for the year takes longer
+	if s := t.Unix(); !t.IsZero() && (s < 0 || s >= end) {
 		return invalid("%s %v: the year is outside 1970 to 9999; check the unit of the duration", what, t)
 	}
 	return nil

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// timeLeft is the header for a deadline: whole milliseconds, rounded down. It is empty when less than one is left.
-func timeLeft(deadline, now time.Time) string {
-	ms := deadline.Sub(now).Milliseconds()
+// timeLeft is the header for what is left until a deadline: whole milliseconds, rounded down. It is empty when less than one is left.
+func timeLeft(left time.Duration) string {
+	ms := left.Milliseconds()
 	if ms < 1 {
 		return ""
 	}

@@ -236,7 +236,7 @@ func (c *Client) askFlow(ctx context.Context, f *flow, p *Packet) {
 	}
 	if err == nil {
 		deadline, _ := ctx.Deadline()
-		if p.Timeout = timeLeft(deadline, time.Now()); p.Timeout == "" {
+		if p.Timeout = timeLeft(time.Until(deadline)); p.Timeout == "" {
 			<-ctx.Done()
 			err = ended(ctx)
 		} else if err = c.sign(p, f.to); err != nil {

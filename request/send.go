@@ -289,7 +289,7 @@ func (c *Client) ask(t *try, port *port, p *Packet) {
 		if planted.Is(planted.DeadlineRestarted) {
 			deadline = time.Now().Add(c.o.Timeout)
 		}
-		if p.Timeout = timeLeft(deadline, time.Now()); p.Timeout == "" { // connecting took it all, or it was less than a millisecond
+		if p.Timeout = timeLeft(time.Until(deadline)); p.Timeout == "" { // connecting took it all, or it was less than a millisecond
 			<-ctx.Done()
 			err = ended(ctx)
 		} else if err = c.sign(p, t.to); err != nil {
