@@ -25,7 +25,7 @@ type tree struct {
 	Raw    json.RawMessage
 	At     time.Time
 	Number json.Number
-	hidden any
+	hidden any //lint:ignore U1000 that nobody can set is what it is for
 }
 
 // wild has a method of its own and an interface.
