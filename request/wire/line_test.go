@@ -67,6 +67,11 @@ func TestSendEnds(t *testing.T) {
 	if err := ended.Send(t.Context(), 1); !errors.Is(err, errGone) {
 		t.Errorf("on an ended line: %v", err)
 	}
+	roomy := wire.New[int](1, errGone)
+	roomy.End()
+	if err := roomy.Send(t.Context(), 1); !errors.Is(err, errGone) {
+		t.Errorf("on an ended line with room: %v", err)
+	}
 }
 
 // What waits can be taken along, in its order.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	natsgo "github.com/nats-io/nats.go"
@@ -17,12 +18,16 @@ import (
 )
 
 // requestWire is the connection of a port or an ear. When the network stands still the client's publish does so too, for
-// writeLimit, with a lock that all others need: who has not that much time sends through a goroutine, for which it waits with its context.
+// writeLimit, with a lock that all others need: who has not that much time sends through a goroutine, for which it waits with its context. So does
+// who is in a crowd: the client writes as soon as somebody has published, which is often before those who are about to have.
 type requestWire struct {
 	*wire.Line[*outgoing]
-	l    *RequestLane
-	nc   *natsgo.Conn
-	subs []*requestSub
+	queued atomic.Int64 // handed over and not sent
+	crowd  wire.Crowd
+	l      *RequestLane
+	nc     *natsgo.Conn
+	most   int // bytes of a message that the server takes, as it said first
+	subs   []*requestSub
 }
 
 // writeLimit is how long one write to the network may stand still before the connection is given up.
@@ -107,7 +112,8 @@ func (w *requestWire) begin(ctx context.Context) error {
 		}
 		return fmt.Errorf("nats: %w", classify(err))
 	}
-	go w.Write(w.publish)
+	w.most = int(w.nc.MaxPayload())
+	go w.Write(w.together)
 	return nil
 }
 
@@ -133,13 +139,15 @@ func (w *requestWire) send(ctx context.Context, subject, reply string, p *reques
 		o.spent()
 		return err
 	}
-	until, bounded := ctx.Deadline()
-	o.until = until
 	if err := w.Check(); err != nil {
 		o.spent()
 		return err
 	}
-	if !bounded || time.Until(until) > 2*writeLimit { // there is time for a write that stands still
+	until, bounded := ctx.Deadline()
+	o.until = until
+	now := time.Now()
+	patient := !bounded || until.Sub(now) > 2*writeLimit        // there is time for a write that stands still
+	if patient && !w.crowd.Comes(now) && w.queued.Load() == 0 { // what one goroutine sends keeps its order
 		err := w.nc.PublishMsg(&o.msg)
 		if errors.Is(err, natsgo.ErrMaxPayload) { // which the client looks at with its lock held, so that nobody needs that twice
 			err = w.tooLarge(o)
@@ -150,12 +158,17 @@ func (w *requestWire) send(ctx context.Context, subject, reply string, p *reques
 		o.spent()
 		return err
 	}
-	if int64(o.size()) > w.nc.MaxPayload() {
+	if o.size() > w.most && int64(o.size()) > w.nc.MaxPayload() {
 		err := w.tooLarge(o)
 		o.spent()
 		return err
 	}
-	return w.Send(ctx, o)
+	w.queued.Add(1)
+	err := w.Send(ctx, o)
+	if err != nil {
+		w.queued.Add(-1)
+	}
+	return err
 }
 
 func (w *requestWire) tooLarge(o *outgoing) error {
@@ -210,6 +223,17 @@ func (o *outgoing) spent() {
 	outgoings.Put(o)
 }
 
+// together sends what was handed over: o, and all that waits behind it. In a crowd the others come first, with what they are about to send.
+func (w *requestWire) together(o *outgoing) {
+	w.crowd.Wait()
+	n := 0
+	for ok := true; ok; o, ok = w.Next() {
+		w.publish(o)
+		n++
+	}
+	w.crowd.Sent(n)
+}
+
 // publish sends one message unless it is too late.
 func (w *requestWire) publish(o *outgoing) {
 	if o.until.IsZero() || time.Now().Before(o.until) {
@@ -218,6 +242,7 @@ func (w *requestWire) publish(o *outgoing) {
 		}
 	}
 	o.spent()
+	w.queued.Add(-1)
 }
 
 // Close implements request.Port and request.Ear.

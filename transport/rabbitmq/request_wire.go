@@ -17,12 +17,13 @@ import (
 )
 
 // requestWire is the channel of a port or an ear. The client's publish knows no context, and stands still when the network or the node does:
-// on a connection of our own for writeLimit, after which that is given up. Who has time for it and finds nobody else sending sends
-// itself. The others hand over to one goroutine, which sends what has gathered in one write.
+// on a connection of our own for writeLimit, after which that is given up. Who has time for it, finds nobody else sending and
+// is in no crowd sends itself. The others hand over to one goroutine, which sends what has gathered in one write.
 type requestWire struct {
 	*wire.Line[*outgoing]
 	sending sync.Mutex   // held while something is sent
 	queued  atomic.Int64 // handed over and not sent
+	crowd   wire.Crowd
 	l       *RequestLane
 	link    *link
 	ch      *amqp.Channel
@@ -115,7 +116,8 @@ func (w *requestWire) send(ctx context.Context, exchange, key, replyTo string, m
 	}
 	until, bounded := ctx.Deadline()
 	o.until = until
-	if w.link.sock != nil && (!bounded || time.Until(until) > 2*writeLimit) && w.sending.TryLock() {
+	now := time.Now()
+	if w.link.sock != nil && (!bounded || until.Sub(now) > 2*writeLimit) && !w.crowd.Comes(now) && w.sending.TryLock() {
 		direct := w.queued.Load() == 0 // what one goroutine sends keeps its order
 		if direct {
 			w.publish(o)
@@ -195,6 +197,7 @@ func expiry(timeout string) string {
 // gathered sends what was handed over: o, and all that waits behind it, in one write.
 func (w *requestWire) gathered(o *outgoing) {
 	const most = 64 // so that a write is not held up for long
+	w.crowd.Wait()
 	w.sending.Lock()
 	defer w.sending.Unlock()
 	if w.link.sock != nil {
@@ -205,10 +208,12 @@ func (w *requestWire) gathered(o *outgoing) {
 		w.publish(o)
 		w.queued.Add(-1)
 		if n == most {
+			w.crowd.Sent(n)
 			return
 		}
 		next, ok := w.Next()
 		if !ok {
+			w.crowd.Sent(n)
 			return
 		}
 		o = next
