@@ -10,12 +10,9 @@ import (
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/itest/leaks"
-	"github.com/sixfold-go/sixfold/itest/servers"
 	"github.com/sixfold-go/sixfold/request"
 	"github.com/sixfold-go/sixfold/transport/memory"
 )
-
-func TestMain(m *testing.M) { servers.Main(m) }
 
 // ping is never answered.
 type ping struct {
