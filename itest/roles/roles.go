@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -121,7 +122,7 @@ func (l *Logins) create(ctx context.Context, opts *store.Options) error {
 	if err := gate.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'test_all')").Scan(&there); err != nil {
 		return fmt.Errorf("roles: look for the roles: %w", err)
 	}
-	script, err := l.script(ctx, l.Superuser, opts, (*store.Store).RoleScript)
+	script, _, err := l.scripts(ctx, opts)
 	if err != nil {
 		return err
 	}
@@ -142,7 +143,7 @@ ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON SEQUENCES TO test_applica
 // Migrate makes the tables of a store as the migrator, and gives the roles their grants on them. The schema is the
 // migrator's. It may be called for several stores of one database.
 func (l *Logins) Migrate(ctx context.Context, opts *store.Options) error {
-	script, err := l.script(ctx, l.Superuser, opts, (*store.Store).RoleScript) // makes the schema
+	script, grants, err := l.scripts(ctx, opts) // the former makes the schema
 	if err == nil {
 		err = run(ctx, l.Superuser, script)
 	}
@@ -161,24 +162,46 @@ func (l *Logins) Migrate(ctx context.Context, opts *store.Options) error {
 	if err := st.Migrate(ctx); err != nil {
 		return err
 	}
-	if script, err = st.GrantScript(store.Roles{}); err != nil {
-		return err
-	}
-	return run(ctx, l.Migrator, script)
+	return run(ctx, l.Migrator, grants)
 }
 
-// script answers one of the scripts of a store with these options.
-func (l *Logins) script(ctx context.Context, dsn string, opts *store.Options, of func(*store.Store, store.Roles) (string, error)) (string, error) {
-	pool, err := pgxpool.New(ctx, dsn) // which connects when it is used, and here it is not
+// scripts are those that were made: a store makes a hundred statements before it answers one of them, and they differ by names only.
+var scripts struct {
+	sync.Mutex
+	of map[[2]string]struct{ roles, grants string }
+}
+
+// scripts answers the script of the roles and that of their grants, for a store with these options.
+func (l *Logins) scripts(ctx context.Context, opts *store.Options) (roles, grants string, err error) {
+	if opts == nil {
+		opts = &store.Options{}
+	}
+	names := [2]string{opts.Schema, opts.Prefix}
+	scripts.Lock()
+	defer scripts.Unlock()
+	if made, there := scripts.of[names]; there {
+		return made.roles, made.grants, nil
+	}
+	pool, err := pgxpool.New(ctx, l.Superuser) // which connects when it is used, and here it is not
 	if err != nil {
-		return "", fmt.Errorf("roles: %w", err)
+		return "", "", fmt.Errorf("roles: %w", err)
 	}
 	defer pool.Close()
 	st, err := store.Postgres(sqltx.PgxDB(pool), opts)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	return of(st, store.Roles{})
+	if roles, err = st.RoleScript(store.Roles{}); err != nil {
+		return "", "", err
+	}
+	if grants, err = st.GrantScript(store.Roles{}); err != nil {
+		return "", "", err
+	}
+	if scripts.of == nil {
+		scripts.of = map[[2]string]struct{ roles, grants string }{}
+	}
+	scripts.of[names] = struct{ roles, grants string }{roles, grants}
+	return roles, grants, nil
 }
 
 // run runs a script on a connection of its own.
