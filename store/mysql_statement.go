@@ -2,8 +2,6 @@ package store
 
 import (
 	"context"
-	"regexp"
-	"strconv"
 	"strings"
 
 	"github.com/sixfold-go/sixfold/sqltx"
@@ -23,16 +21,38 @@ type myStatement struct {
 	order []int // of the parameters, from 0
 }
 
-// myReserved are names of columns that MySQL keeps for itself, where no dot stands before them.
-var myReserved = regexp.MustCompile("(^|[^.`\\w$])(key|partition|before)\\b")
+// myQuotedColumns puts quotes around names of columns that MySQL keeps for itself, where none stand and no dot is before them.
+func myQuotedColumns(sql string) string {
+	var b strings.Builder
+	b.Grow(len(sql) + 16)
+	for at := 0; at < len(sql); {
+		end := at
+		for end < len(sql) && isWord(sql[end]) {
+			end++
+		}
+		if end == at { // no word begins here
+			b.WriteByte(sql[at])
+			at++
+			continue
+		}
+		word, free := sql[at:end], at == 0 || strings.IndexByte(".`$", sql[at-1]) < 0
+		if free && (word == "key" || word == "partition" || word == "before") {
+			b.WriteByte('`')
+			b.WriteString(word)
+			b.WriteByte('`')
+		} else {
+			b.WriteString(word)
+		}
+		at = end
+	}
+	return b.String()
+}
 
 // statement fills in names and puts parameters in MySQL's form.
 func (m *my) statement(sql string) myStatement { return myStatementOf(m.names, sql) }
 
 func myStatementOf(n names, sql string) (s myStatement) {
-	sql = myReserved.ReplaceAllString(sql, "$1`$2`")
-	sql = parameter.ReplaceAllStringFunc(sql, func(p string) string {
-		n, _ := strconv.Atoi(p[1:]) // digits
+	sql = parameters(myQuotedColumns(sql), func(n int) string {
 		s.order = append(s.order, n-1)
 		return "?"
 	})

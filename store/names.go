@@ -3,7 +3,6 @@ package store
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
@@ -81,19 +80,30 @@ func quoteIdentifier(s string) string { return `"` + strings.ReplaceAll(s, `"`, 
 // quoteLiteral is s as a string literal of standard SQL.
 func quoteLiteral(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 
-var placeholder = regexp.MustCompile(`\{\{(bare |literal )?([a-z_0-9]+)\}\}`)
-
 // fill replaces {{object}} by its quoted name, {{bare object}} by the same without the schema, and {{literal object}} by
-// a string literal that holds the quoted name.
+// a string literal that holds the quoted name. Other braces stay as they are.
 func (n names) fill(sql string) string {
-	return placeholder.ReplaceAllStringFunc(sql, func(m string) string {
-		p := placeholder.FindStringSubmatch(m)
-		switch p[1] {
-		case "bare ":
-			return n.bare(p[2])
-		case "literal ":
-			return quoteLiteral(n.of(p[2]))
+	return replaced(sql, "{{", func(rest string) (string, int) {
+		end := strings.Index(rest, "}}")
+		if end < 0 {
+			return "", 0
 		}
-		return n.of(p[2])
+		kind, object, two := strings.Cut(rest[len("{{"):end], " ")
+		if !two {
+			kind, object = "", kind
+		}
+		if object == "" || strings.Trim(object, "abcdefghijklmnopqrstuvwxyz_0123456789") != "" {
+			return "", 0
+		}
+		end += len("}}")
+		switch {
+		case !two:
+			return n.of(object), end
+		case kind == "bare":
+			return n.bare(object), end
+		case kind == "literal":
+			return quoteLiteral(n.of(object)), end
+		}
+		return "", 0
 	})
 }

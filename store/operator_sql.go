@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"regexp"
 	"strings"
 	"time"
 
@@ -89,13 +88,11 @@ func (q questions) form(sql string, args []any) (string, []any) {
 // args puts the clock in front. On PostgreSQL the first parameter is there too, so that the numbers are the same.
 func (q questions) args(rest ...any) []any { return append([]any{q.now}, rest...) }
 
-var parameter = regexp.MustCompile(`\?(\d+)`)
-
 // fill writes parameters and casts in the dialect's way.
 func (q questions) fill(sql string) string {
 	uuid := ""
 	if q.pg {
-		sql, uuid = parameter.ReplaceAllString(sql, "$$$1"), "::text::uuid"
+		sql, uuid = dollars(sql), "::text::uuid"
 	}
 	return strings.ReplaceAll(sql, "{{uuid}}", uuid)
 }

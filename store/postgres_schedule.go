@@ -44,7 +44,7 @@ SELECT u.n FROM u WHERE u.claim NOT IN (SELECT c.claim FROM c)`)}
 		cancel: "SELECT {{delayed_cancel}}(@id(?1))", move: "SELECT {{delayed_move}}(@id(?1), coalesce(@at(?2), @in(?3)))",
 		next: "SELECT coalesce(@us(delayed), 0), coalesce(@us(recurring), 0), @clock FROM {{schedule_next}}(@at(?1))",
 		statement: func(sql string) myStatement {
-			return myStatement{sql: s.names.fill(parameter.ReplaceAllString(words.fill(sql), "$$$1"))}
+			return myStatement{sql: s.names.fill(dollars(words.fill(sql)))}
 		}}
 }
 

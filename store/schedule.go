@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/sixfold-go/sixfold/outbox"
@@ -146,14 +147,16 @@ type batches struct {
 func (d *scheduleSQL) batches(head, row, tail string, width int) (b batches) {
 	b.width = width
 	for i, n := range batchSizes {
-		sql := head
+		var sql strings.Builder
+		sql.WriteString(head)
 		for r := range n {
 			if r > 0 {
-				sql += ", "
+				sql.WriteString(", ")
 			}
-			sql += shifted(row, r*width)
+			sql.WriteString(shifted(row, r*width))
 		}
-		b.sized[i] = d.statement(sql + tail)
+		sql.WriteString(tail)
+		b.sized[i] = d.statement(sql.String())
 	}
 	return b
 }

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"regexp"
 	"strconv"
 	"strings"
 )
@@ -20,32 +19,45 @@ type scheduleWords struct {
 	skip  string
 }
 
-var scheduleWord = regexp.MustCompile(`@(at|us|in|ago|id|text)\(([^()]*)\)|@(now|clock|update|skip)\b`)
-
+// fill replaces the words. What only looks like one stays as it is.
 func (w *scheduleWords) fill(sql string) string {
-	return scheduleWord.ReplaceAllStringFunc(sql, func(found string) string {
-		p := scheduleWord.FindStringSubmatch(found)
-		switch p[1] + p[3] {
-		case "at":
-			return w.at(p[2])
-		case "us":
-			return w.us(p[2])
-		case "in":
-			return w.in(p[2])
-		case "ago":
-			return w.ago(p[2])
-		case "id":
-			return w.id(p[2])
-		case "text":
-			return w.text(p[2])
-		case "clock":
-			return w.clock
-		case "update":
-			return w.lock
-		case "skip":
-			return w.skip
+	return replaced(sql, "@", func(rest string) (string, int) {
+		end := 1
+		for end < len(rest) && isWord(rest[end]) {
+			end++
 		}
-		return w.now
+		var of func(string) string
+		switch rest[1:end] {
+		case "now":
+			return w.now, end
+		case "clock":
+			return w.clock, end
+		case "update":
+			return w.lock, end
+		case "skip":
+			return w.skip, end
+		case "at":
+			of = w.at
+		case "us":
+			of = w.us
+		case "in":
+			of = w.in
+		case "ago":
+			of = w.ago
+		case "id":
+			of = w.id
+		case "text":
+			of = w.text
+		}
+		if of == nil || end == len(rest) || rest[end] != '(' {
+			return "", 0
+		}
+		arg := rest[end+1:]
+		closing := strings.IndexAny(arg, "()")
+		if closing < 0 || arg[closing] != ')' {
+			return "", 0
+		}
+		return of(arg[:closing]), end + 1 + closing + 1
 	})
 }
 
@@ -68,8 +80,5 @@ func shifted(sql string, by int) string {
 	if by == 0 {
 		return sql
 	}
-	return parameter.ReplaceAllStringFunc(sql, func(p string) string {
-		n, _ := strconv.Atoi(p[1:]) // digits
-		return "?" + strconv.Itoa(n+by)
-	})
+	return parameters(sql, func(n int) string { return "?" + strconv.Itoa(n+by) })
 }
