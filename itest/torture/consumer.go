@@ -91,7 +91,7 @@ func (c *consumers[X]) run(ctx context.Context) error {
 }
 
 func (c *consumers[X]) options(name string, mws []sixfold.Middleware) *bus.Options {
-	o := &bus.Options{Inbox: c.box, Concurrency: 6, Middleware: mws, ParkingLease: parkingLease, ParkingPoll: 200 * time.Millisecond, Logger: c.log.With("of", name),
+	o := &bus.Options{Inbox: c.box, Concurrency: 6, Middleware: mws, DrainTimeout: drain, ParkingLease: parkingLease, ParkingPoll: 200 * time.Millisecond, Logger: c.log.With("of", name),
 		Retry: sixfold.Retry{MaxAttempts: c.Options.Attempts, Backoff: func(attempt int) time.Duration { return time.Duration(attempt) * 20 * time.Millisecond }}}
 	o.Hooks.Handled = func(d *bus.Delivery, _ int, _ time.Duration, err error) {
 		if err != nil {

@@ -10,6 +10,10 @@ import (
 // poll is how often relays and local consumers look at their table when it is quiet.
 const poll = 50 * time.Millisecond
 
+// drain is how long a process that is told to stop has for what it has in hand: on a machine that does much else, and SQLite's one writer at a time,
+// longer than the default.
+const drain = time.Minute
+
 // runRelay relays until ctx ends.
 func runRelay(ctx context.Context, p *process) error {
 	t, err := brokers[p.Options.Broker].transport(ctx, p)
@@ -20,7 +24,7 @@ func runRelay(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
-	r, err := outbox.NewRelay(p.tapped(), tapped, &outbox.RelayOptions{Lease: p.Options.Lease, Poll: poll, Batch: 200, Logger: p.log,
+	r, err := outbox.NewRelay(p.tapped(), tapped, &outbox.RelayOptions{Lease: p.Options.Lease, Poll: poll, Batch: 200, DrainTimeout: drain, Logger: p.log,
 		Hooks: outbox.Hooks{Read: func(class string, _, late int) {
 			if late > 0 {
 				p.event(eventLate, class, late)
