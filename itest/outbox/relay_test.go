@@ -98,7 +98,7 @@ func TestParallelRelaysKeepOrder(t *testing.T) {
 		defer mu.Unlock()
 		late += l
 	}}}
-	// Who begins while another one does may have nothing until its next heartbeat, and what is read after all was written is never late.
+	// On a busy machine relays may begin after all is written, and then nothing is late.
 	working := make(chan struct{})
 	var once sync.Once
 	for range 3 {
