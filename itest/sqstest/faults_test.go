@@ -88,14 +88,14 @@ func TestPartialFailure(t *testing.T) {
 			s := hand.Open(t, tr)
 			var mu sync.Mutex
 			var taken []string
-			p.setFault(partial("bad", c.code, c.fault, func(text string) {
+			p.setFault(partial("refuse this", c.code, c.fault, func(text string) {
 				mu.Lock()
 				defer mu.Unlock()
 				taken = append(taken, text)
 			}))
 			// Bodies are base64 in an event, so that the mark is in the subject.
 			batch := hand.Messages(name, "k/1", "k/2", "k/3", "l/1", "/free")
-			batch[1].Subject = "bad"
+			batch[1].Subject = "refuse this"
 			errs := hand.Send(t, s, batch...)
 			if errs[0] != nil || !errors.Is(errs[1], c.want) || !errors.Is(errs[2], bus.ErrBehindFailed) || errs[3] != nil || errs[4] != nil {
 				t.Errorf("got %v", errs)
