@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -62,6 +63,20 @@ func fast(o kafka.Options) *kafka.Options {
 		o.Partitions = 4
 	}
 	return &o
+}
+
+// longSession is one that a member keeps where a busy machine stands still, and calm are the options with it: for members whose
+// deaths nobody waits for. Heartbeats come every fifth of it, or, with calmGroups and groups of KIP-848, as often as always.
+const longSession = 10 * time.Second
+
+func calm(o kafka.Options) *kafka.Options {
+	o.SessionTimeout = longSession
+	return fast(o)
+}
+
+// calmGroups is what brokers have to know of it.
+func calmGroups() kfake.Opt {
+	return kfake.BrokerConfigs(map[string]string{"group.consumer.session.timeout.ms": strconv.FormatInt(longSession.Milliseconds(), 10)})
 }
 
 // connect makes a transport through a network of its own.

@@ -65,7 +65,7 @@ func TestRequestLaneOnKafka(t *testing.T) {
 		t.Skip("the fake brokers are enough for a short run")
 	}
 	f, _ := newReal(t)
-	requesttest.Run(t, requesttest.Config{Deadline: 4 * time.Second, Patience: time.Minute, Slack: 10 * time.Second}, f.requestHarness)
+	requesttest.Run(t, requesttest.Config{Deadline: 4 * time.Second, Patience: 2 * time.Minute, Slack: time.Minute}, f.requestHarness)
 }
 
 // Kafka's own console consumer reads what the driver wrote, and the driver what its console producer wrote.
@@ -79,9 +79,9 @@ func TestForeignClient(t *testing.T) {
 	batch := hand.Messages(topic, "kèy/grüße")
 	batch[0].Headers = map[string]string{"tenant": "Ä"}
 	hand.MustSend(t, hand.Open(t, tr), batch...)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	out, err := k.Tool(ctx, "org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server", f.seeds, "--topic", topic, "--from-beginning", "--max-messages", "1", "--timeout-ms", "30000",
+	out, err := k.Tool(ctx, "org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server", f.seeds, "--topic", topic, "--from-beginning", "--max-messages", "1", "--timeout-ms", "120000",
 		"--formatter-property", "print.key=true", "--formatter-property", "print.headers=true")
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -100,7 +100,7 @@ func TestBrokerKilled(t *testing.T) {
 		t.Skip("-short: Apache Kafka takes its time to start")
 	}
 	f, k := newReal(t)
-	tr, _ := f.connect(t, fast(kafka.Options{}))
+	tr, _ := f.connect(t, calm(kafka.Options{}))
 	topic := declare(t, tr, f.topic())
 	src := hand.Subscribe(t, tr, group(topic))
 	s := hand.Open(t, tr)
@@ -117,7 +117,7 @@ func TestBrokerKilled(t *testing.T) {
 	if err := k.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	for {
 		again, err := tr.Open(ctx)

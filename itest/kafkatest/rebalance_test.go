@@ -20,6 +20,7 @@ type rawMember struct {
 	tb         testing.TB
 	c          *kgo.Client
 	topic, id  string
+	session    time.Duration
 	generation int32
 }
 
@@ -29,7 +30,7 @@ func (m *rawMember) join(ctx context.Context, o *kafka.Options) {
 	for {
 		req := kmsg.NewPtrJoinGroupRequest()
 		req.Group, req.ProtocolType, req.MemberID = "shipping", "consumer", m.id
-		req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = int32(o.SessionTimeout.Milliseconds()), int32((o.SessionTimeout + o.DrainTimeout).Milliseconds())
+		req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = int32(m.session.Milliseconds()), int32((o.SessionTimeout + o.DrainTimeout).Milliseconds())
 		balancer := kgo.CooperativeStickyBalancer()
 		req.Protocols = []kmsg.JoinGroupRequestProtocol{{Name: balancer.ProtocolName(), Metadata: balancer.JoinGroupMetadata([]string{m.topic}, nil, m.generation)}}
 		resp, err := req.RequestWith(ctx, m.c)
@@ -80,9 +81,9 @@ func (m *rawMember) live(ctx context.Context) {
 
 // heldUp has a member of ours join a rebalance that another one holds up for longer than a session lasts, and answers
 // what ours had in hand before, and the function that waits for its end.
-func heldUp(t *testing.T, f *fixture) (src bus.Source, d *bus.Delivery, end func()) {
+func heldUp(t *testing.T, f *fixture, session time.Duration) (src bus.Source, d *bus.Delivery, end func()) {
 	t.Helper()
-	o := fast(kafka.Options{Partitions: 1, DrainTimeout: 2 * time.Second})
+	o := fast(kafka.Options{Partitions: 1, DrainTimeout: 2 * time.Second, SessionTimeout: session})
 	tr, _ := f.connect(t, o)
 	topic := declare(t, tr, f.topic())
 	hand.MustSend(t, hand.Open(t, tr), hand.Messages(topic, "k/1")...)
@@ -90,7 +91,8 @@ func heldUp(t *testing.T, f *fixture) (src bus.Source, d *bus.Delivery, end func
 	d = hand.Receive(t, src, 1)[0]
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
-	slow, late := &rawMember{tb: t, c: f.raw(t), topic: topic}, &rawMember{tb: t, c: f.raw(t), topic: topic}
+	// The slow one is not to die before ours has joined, where a busy machine stands still.
+	slow, late := &rawMember{tb: t, c: f.raw(t), topic: topic, session: 30 * time.Second}, &rawMember{tb: t, c: f.raw(t), topic: topic, session: session}
 	slow.join(ctx, o)
 	slow.sync(ctx)
 	var all sync.WaitGroup
@@ -111,7 +113,7 @@ func TestRebalanceMayOutlastTheSession(t *testing.T) {
 	}
 	f, _ := newReal(t)
 	began := time.Now()
-	src, d, end := heldUp(t, f)
+	src, d, end := heldUp(t, f, 6*time.Second) // which a busy machine does not lose before it joins
 	end()
 	t.Logf("the rebalances took %v", time.Since(began))
 	if d.Owned.Err() != nil {
@@ -126,7 +128,7 @@ func TestRebalanceMayOutlastTheSession(t *testing.T) {
 func TestUnansweredJoinBeginsAgain(t *testing.T) {
 	f := newFake(t)
 	began := time.Now()
-	src, d, _ := heldUp(t, f)
+	src, d, _ := heldUp(t, f, 1500*time.Millisecond)
 	select {
 	case <-d.Owned.Done():
 	case <-time.After(time.Minute):

@@ -52,7 +52,7 @@ func find(ds []*bus.Delivery, body string) *bus.Delivery {
 // guarantees: R2, K2
 func TestCommitsHaveNoGaps(t *testing.T) {
 	f := newFake(t)
-	tr, _ := f.connect(t, fast(kafka.Options{Partitions: 1}))
+	tr, _ := f.connect(t, calm(kafka.Options{Partitions: 1}))
 	topic := declare(t, tr, f.topic())
 	src := hand.Subscribe(t, tr, group(topic))
 	hand.MustSend(t, hand.Open(t, tr), hand.Messages(topic, "a/0", "b/1", "c/2", "d/3")...)
@@ -71,9 +71,9 @@ func TestRevocationDrains(t *testing.T) {
 	for name, o := range map[string]kafka.Options{"classic": {}, "KIP-848": {ServerSide: true}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := newFake(t)
-			a, _ := f.connect(t, fast(o))
-			b, _ := f.connect(t, fast(o))
+			f := newFake(t, calmGroups())
+			a, _ := f.connect(t, calm(o))
+			b, _ := f.connect(t, calm(o))
 			topic := declare(t, a, f.topic())
 			one := hand.Subscribe(t, a, group(topic))
 			var texts []string
@@ -93,7 +93,7 @@ func TestRevocationDrains(t *testing.T) {
 			select {
 			case ds := <-got:
 				t.Fatalf("another member got %v while the first had them", hand.Bodies(ds))
-			case <-time.After(1500 * time.Millisecond): // a rebalance takes less
+			case <-time.After(longSession/5 + 1500*time.Millisecond): // a heartbeat tells of a rebalance, which takes less
 			}
 			for _, d := range ds {
 				if d.Owned.Err() != nil {
@@ -232,8 +232,10 @@ func TestSilentMemberStops(t *testing.T) {
 // Heartbeats go on however long handlers take, and while nobody receives; and what waited goes on after a rebalance.
 // guarantees: K2
 func TestSlowHandlersKeepTheirPartitions(t *testing.T) {
+	t.Parallel() // it waits more than it works
+	const session = longSession * 4 / 5
 	f := newFake(t)
-	tr, _ := f.connect(t, fast(kafka.Options{Partitions: 2}))
+	tr, _ := f.connect(t, fast(kafka.Options{Partitions: 2, SessionTimeout: session}))
 	topic := declare(t, tr, f.topic())
 	sub := group(topic)
 	sub.MaxInFlight = 2
@@ -244,7 +246,7 @@ func TestSlowHandlersKeepTheirPartitions(t *testing.T) {
 	}
 	hand.MustSend(t, hand.Open(t, tr), hand.Messages(topic, texts...)...)
 	ds := hand.Receive(t, src, 2)
-	<-time.After(4 * time.Second) // more than two session time-outs
+	<-time.After(2*session + session/8) // more than two session time-outs
 	if err := src.Extend(t.Context(), ds); err != nil {
 		t.Fatal(err)
 	}
@@ -256,7 +258,7 @@ func TestSlowHandlersKeepTheirPartitions(t *testing.T) {
 	for _, d := range ds {
 		delete(left, string(d.Body))
 	}
-	other, _ := f.connect(t, fast(kafka.Options{}))
+	other, _ := f.connect(t, fast(kafka.Options{SessionTimeout: session}))
 	two := hand.Subscribe(t, other, sub)
 	if _, err := f.fake.WaitGroupStable(t.Context(), "shipping", 2); err != nil {
 		t.Fatal(err)
@@ -278,7 +280,7 @@ func TestSlowHandlersKeepTheirPartitions(t *testing.T) {
 func TestSuspectsAfterADeath(t *testing.T) {
 	f := newFake(t)
 	a, n := f.connect(t, fast(kafka.Options{Partitions: 1}))
-	b, _ := f.connect(t, fast(kafka.Options{}))
+	b, _ := f.connect(t, calm(kafka.Options{}))
 	topic := declare(t, a, f.topic())
 	sub := group(topic)
 	sub.MaxInFlight = 4
@@ -316,7 +318,7 @@ func TestPlannedStopRepeatsNothing(t *testing.T) {
 	var handled, twice atomic.Int64
 	seen := make(map[string]bool)
 	for len(seen) < len(texts) {
-		tr, _ := f.connect(t, fast(kafka.Options{}))
+		tr, _ := f.connect(t, calm(kafka.Options{}))
 		src := hand.Subscribe(t, tr, group(topic))
 		ds := hand.Receive(t, src, 1)
 		for i, d := range ds {

@@ -19,7 +19,7 @@ func TestRequestStorm(t *testing.T) {
 	if os.Getenv("SIXFOLD_TORTURE") == "whole" {
 		calls = 100_000
 	}
-	requesttest.Storm(t, requesttest.StormConfig{Calls: calls, Pace: 10, Slack: 20 * time.Second}, func(tb testing.TB) request.Lane {
+	requesttest.Storm(t, requesttest.StormConfig{Calls: calls, Pace: 10, Slack: time.Minute}, func(tb testing.TB) request.Lane {
 		tr, _ := f.connect(tb, &kafka.Options{Partitions: 4})
 		lane, err := tr.RequestLane(nil)
 		if err != nil {

@@ -44,7 +44,7 @@ func through(t *testing.T, tr *nats.Transport) {
 func refused(t *testing.T, url string, secret string, options ...natsgo.Option) {
 	t.Helper()
 	var log bytes.Buffer
-	tr, err := nats.New(url, &nats.Options{Nats: options, Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	tr, err := nats.New(url, &nats.Options{Nats: patient(options...), Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,8 +64,8 @@ func refused(t *testing.T, url string, secret string, options ...natsgo.Option) 
 func TestUserAndPassword(t *testing.T) {
 	f := newFixture(t, &servers.NATSOptions{Configure: func(o *server.Options) { o.Username, o.Password = "user", "hunter2" }})
 	host := strings.TrimPrefix(f.url, "nats://")
-	through(t, f.connect(t, "nats://user:hunter2@"+host, fast(nats.Options{})))
-	through(t, f.connect(t, f.url, fast(nats.Options{Nats: []natsgo.Option{natsgo.UserInfo("user", "hunter2")}})))
+	through(t, f.connect(t, "nats://user:hunter2@"+host, calm(nats.Options{})))
+	through(t, f.connect(t, f.url, calm(nats.Options{Nats: []natsgo.Option{natsgo.UserInfo("user", "hunter2")}})))
 	refused(t, "nats://user:hunter3@"+host, "hunter3")
 	refused(t, f.url, "hunter3", natsgo.UserInfo("user", "hunter3"))
 	refused(t, f.url, "")
@@ -74,7 +74,7 @@ func TestUserAndPassword(t *testing.T) {
 func TestToken(t *testing.T) {
 	f := newFixture(t, &servers.NATSOptions{Configure: func(o *server.Options) { o.Authorization = "t0ken" }})
 	host := strings.TrimPrefix(f.url, "nats://")
-	through(t, f.connect(t, "nats://t0ken@"+host, fast(nats.Options{})))
+	through(t, f.connect(t, "nats://t0ken@"+host, calm(nats.Options{})))
 	refused(t, "nats://wr0ng@"+host, "wr0ng")
 }
 
@@ -94,7 +94,7 @@ func TestNkey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	through(t, f.connect(t, f.url, fast(nats.Options{Nats: []natsgo.Option{option}})))
+	through(t, f.connect(t, f.url, calm(nats.Options{Nats: []natsgo.Option{option}})))
 	other, _ := nkeys.CreateUser()
 	otherPublic, _ := other.PublicKey()
 	refused(t, f.url, "", natsgo.Nkey(otherPublic, other.Sign))
@@ -153,7 +153,7 @@ func credentials(t *testing.T) (configure func(*server.Options), file string) {
 func TestCredentialsFile(t *testing.T) {
 	configure, file := credentials(t)
 	f := newFixture(t, &servers.NATSOptions{Configure: configure})
-	through(t, f.connect(t, f.url, fast(nats.Options{Nats: []natsgo.Option{natsgo.UserCredentials(file)}})))
+	through(t, f.connect(t, f.url, calm(nats.Options{Nats: []natsgo.Option{natsgo.UserCredentials(file)}})))
 	refused(t, f.url, "")
 	_, foreign := credentials(t)
 	refused(t, f.url, "", natsgo.UserCredentials(foreign))
@@ -214,17 +214,17 @@ func TestTLSAndClientCertificates(t *testing.T) {
 	client := ca.pair(&x509.Certificate{Subject: pkix.Name{CommonName: "client"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
 	local := &x509.Certificate{Subject: pkix.Name{CommonName: "server"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 	config := &tls.Config{Certificates: []tls.Certificate{ca.pair(local)}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.pool(), MinVersion: tls.VersionTLS12}
-	f := newFixture(t, &servers.NATSOptions{Configure: func(o *server.Options) { o.TLSConfig, o.TLSVerify, o.TLSTimeout = config, true, 5 }})
+	f := newFixture(t, &servers.NATSOptions{Configure: func(o *server.Options) { o.TLSConfig, o.TLSVerify, o.TLSTimeout = config, true, 60 }})
 	good := &tls.Config{RootCAs: ca.pool(), Certificates: []tls.Certificate{client}, MinVersion: tls.VersionTLS12}
-	through(t, f.connect(t, f.url, fast(nats.Options{Nats: []natsgo.Option{natsgo.Secure(good)}})))
+	through(t, f.connect(t, f.url, calm(nats.Options{Nats: []natsgo.Option{natsgo.Secure(good)}})))
 
 	host := strings.TrimPrefix(f.url, "nats://")
-	nc, err := natsgo.Connect(f.url, natsgo.Secure(good))
+	nc, err := natsgo.Connect(f.url, patient(natsgo.Secure(good))...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	own, err := nats.NewConn(nc, fast(nats.Options{}))
+	own, err := nats.NewConn(nc, calm(nats.Options{}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,7 +255,7 @@ func TestServerWithoutJetStream(t *testing.T) {
 func TestCredentialsThatAreWithdrawn(t *testing.T) {
 	password := "first"
 	f := newFixture(t, &servers.NATSOptions{Configure: func(o *server.Options) { o.Username, o.Password = "user", password }})
-	tr := f.connect(t, f.url, fast(nats.Options{Nats: []natsgo.Option{natsgo.UserInfo("user", "first")}}))
+	tr := f.connect(t, f.url, calm(nats.Options{Nats: []natsgo.Option{natsgo.UserInfo("user", "first")}}))
 	src := hand.Subscribe(t, tr, group("orders", true))
 	f.server.Stop()
 	password = "second"

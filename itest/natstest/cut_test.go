@@ -15,7 +15,7 @@ import (
 func TestCutAnywhereIsAnOutage(t *testing.T) {
 	f := newFixture(t, nil)
 	cut.Anywhere(t, f.url, 120, func(way string) error {
-		transport, err := nats.New(way, fast(nats.Options{}))
+		transport, err := nats.New(way, fast(nats.Options{Nats: patient()}))
 		if err != nil {
 			t.Fatal(err)
 		}

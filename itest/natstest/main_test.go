@@ -53,10 +53,20 @@ func calm(o nats.Options) *nats.Options {
 	return &o
 }
 
+// patient are options of the client's: by default it gives up connecting after 2 s, for which a busy machine may stand still.
+func patient(more ...natsgo.Option) []natsgo.Option {
+	return append([]natsgo.Option{natsgo.Timeout(time.Minute)}, more...)
+}
+
 // connect makes a transport at url.
 func (f *fixture) connect(tb testing.TB, url string, o *nats.Options) *nats.Transport {
 	tb.Helper()
-	t, err := nats.New(url, o)
+	var with nats.Options
+	if o != nil {
+		with = *o
+	}
+	with.Nats = patient(with.Nats...)
+	t, err := nats.New(url, &with)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -74,7 +84,7 @@ func (f *fixture) topic() string { return fmt.Sprintf("topic.%d", f.topics.Add(1
 // raw is a plain connection, without anything of Sixfold's.
 func (f *fixture) raw(tb testing.TB) (*natsgo.Conn, jetstream.JetStream) {
 	tb.Helper()
-	nc, err := natsgo.Connect(f.server.URL())
+	nc, err := natsgo.Connect(f.server.URL(), patient()...)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -19,7 +19,7 @@ import (
 // guarantees: Q1, Q2, Q3, Q4, Q5, Q6
 func TestRequestLane(t *testing.T) {
 	f := newFixture(t, nil)
-	requesttest.Run(t, requesttest.Config{Deadline: time.Second, Patience: time.Minute, Slack: 10 * time.Second}, f.requestHarness)
+	requesttest.Run(t, requesttest.Config{Deadline: time.Second, Patience: 2 * time.Minute, Slack: time.Minute}, f.requestHarness)
 }
 
 // requestHarness gives each lane a proxy of its own, so that it can die alone.
@@ -33,7 +33,7 @@ func (f *fixture) requestHarness(tb testing.TB) requesttest.Harness {
 			do(p)
 		}
 	}
-	nc, err := natsgo.Connect(f.url)
+	nc, err := natsgo.Connect(f.url, patient()...)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func TestRequestForms(t *testing.T) {
 		done <- nil
 		t.Fatal(err)
 	}
-	nc, err := natsgo.Connect(f.url)
+	nc, err := natsgo.Connect(f.url, patient()...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,7 +26,7 @@ func TestRequestStorm(t *testing.T) {
 	if os.Getenv("SIXFOLD_TORTURE") == "whole" {
 		calls = 100_000
 	}
-	requesttest.Storm(t, requesttest.StormConfig{Calls: calls, Callers: 1000, Pace: 4, Slack: 20 * time.Second}, func(tb testing.TB) request.Lane {
+	requesttest.Storm(t, requesttest.StormConfig{Calls: calls, Callers: 1000, Pace: 4, Slack: time.Minute}, func(tb testing.TB) request.Lane {
 		return f.requestLane(tb, f.url)
 	})
 }
@@ -47,7 +47,7 @@ func (f *fixture) requestLane(tb testing.TB, url string) request.Lane {
 func TestRequestStormOnTheWire(t *testing.T) {
 	f := newFixture(t, nil)
 	var all []*gale
-	requesttest.Storm(t, requesttest.StormConfig{Calls: 20_000, Callers: 1000, Pace: 4, Slack: 20 * time.Second, Outside: true}, func(tb testing.TB) request.Lane {
+	requesttest.Storm(t, requesttest.StormConfig{Calls: 20_000, Callers: 1000, Pace: 4, Slack: time.Minute, Outside: true}, func(tb testing.TB) request.Lane {
 		g := newGale(tb, f.url)
 		all = append(all, g)
 		return f.requestLane(tb, g.url())

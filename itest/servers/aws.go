@@ -110,7 +110,7 @@ func (a *AWSServer) startOnce(ctx context.Context) error {
 		err = a.awaitReady(ctx, server, port)
 	}
 	if err != nil {
-		return errors.Join(err, server.stop(os.Kill, 10*time.Second))
+		return errors.Join(err, server.stop(os.Kill, time.Minute))
 	}
 	a.server, a.port = server, port
 	return nil
@@ -147,7 +147,7 @@ func (a *AWSServer) awaitReady(ctx context.Context, server *process, port int) e
 func (a *AWSServer) Kill() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err := a.server.stop(os.Kill, 10*time.Second); err != nil {
+	if err := a.server.stop(os.Kill, time.Minute); err != nil {
 		return fmt.Errorf("servers: kill %s: %w", a.kind, err)
 	}
 	return nil

@@ -54,13 +54,11 @@ func StartKafka(ctx context.Context, config ...string) (*KafkaServer, error) {
 
 // format draws ports, writes the configuration, and makes the directory of the log.
 func (k *KafkaServer) format(ctx context.Context) error {
-	for _, port := range []*int{&k.port, &k.controllerPort} {
-		free, err := freePort()
-		if err != nil {
-			return err
-		}
-		*port = free
+	ports, err := freePorts(2)
+	if err != nil {
+		return err
 	}
+	k.port, k.controllerPort = ports[0], ports[1]
 	lines := append([]string{"process.roles=broker,controller", "node.id=1", "controller.quorum.voters=1@" + loopback(k.controllerPort),
 		"listeners=PLAINTEXT://" + loopback(k.port) + ",CONTROLLER://" + loopback(k.controllerPort), "advertised.listeners=PLAINTEXT://" + loopback(k.port),
 		"controller.listener.names=CONTROLLER", "log.dirs=" + k.path("data"), "offsets.topic.replication.factor=1", "offsets.topic.num.partitions=4",
@@ -113,7 +111,7 @@ func (k *KafkaServer) Start(ctx context.Context) error {
 		return fmt.Errorf("servers: start Kafka: %w", err)
 	}
 	if err := os.WriteFile(k.path("pid"), []byte(strconv.Itoa(p.pid())+"\n"), 0o600); err != nil {
-		return errors.Join(err, p.stop(os.Kill, 10*time.Second))
+		return errors.Join(err, p.stop(os.Kill, time.Minute))
 	}
 	for {
 		conn, err := net.DialTimeout("tcp", loopback(k.port), time.Second)
@@ -126,7 +124,7 @@ func (k *KafkaServer) Start(ctx context.Context) error {
 		case <-p.ended:
 			return fmt.Errorf("servers: start Kafka: it ended at once; its log says:\n%s", k.Log())
 		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("servers: start Kafka: %w; its log says:\n%s", ctx.Err(), k.Log()), p.stop(os.Kill, 10*time.Second))
+			return errors.Join(fmt.Errorf("servers: start Kafka: %w; its log says:\n%s", ctx.Err(), k.Log()), p.stop(os.Kill, time.Minute))
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

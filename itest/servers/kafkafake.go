@@ -78,21 +78,29 @@ func StartKafkaFake(ctx context.Context) (*KafkaFake, error) {
 	if k.dir, err = os.MkdirTemp("", "sixfold-kfake-"); err != nil {
 		return nil, fmt.Errorf("servers: %w", err)
 	}
-	for range kafkaFakes {
-		port, perr := freePort()
-		err = errors.Join(err, perr)
+	k.guard, err = watch(k.path("pid"), k.dir)
+	for try := 1; err == nil; try++ {
+		if err = k.draw(); err != nil {
+			break
+		}
+		if err = k.Start(ctx); err == nil {
+			return k, nil
+		}
+		if try < 10 && strings.Contains(err.Error(), "address already in use") { // a port that was free is taken by now
+			err = nil
+		}
+	}
+	return nil, errors.Join(err, k.Close())
+}
+
+// draw draws the ports.
+func (k *KafkaFake) draw() error {
+	ports, err := freePorts(kafkaFakes)
+	k.ports = nil
+	for _, port := range ports {
 		k.ports = append(k.ports, strconv.Itoa(port))
 	}
-	if err == nil {
-		k.guard, err = watch(k.path("pid"), k.dir)
-	}
-	if err == nil {
-		err = k.Start(ctx)
-	}
-	if err != nil {
-		return nil, errors.Join(err, k.Close())
-	}
-	return k, nil
+	return err
 }
 
 // Start starts brokers that were stopped or killed, on the ports and with the files that they had. It does nothing if they run.
@@ -119,7 +127,7 @@ func (k *KafkaFake) Start(ctx context.Context) error {
 		return fmt.Errorf("servers: start fake Kafka brokers: %w", err)
 	}
 	if err := os.WriteFile(k.path("pid"), []byte(strconv.Itoa(p.pid())+"\n"), 0o600); err != nil {
-		return errors.Join(err, p.stop(os.Kill, 10*time.Second))
+		return errors.Join(err, p.stop(os.Kill, time.Minute))
 	}
 	for {
 		text, err := os.ReadFile(k.path("log"))
@@ -131,7 +139,7 @@ func (k *KafkaFake) Start(ctx context.Context) error {
 		case <-p.ended:
 			return fmt.Errorf("servers: start fake Kafka brokers: they ended at once (does the program call servers.Reexec first in main?); they say:\n%s", tail(text))
 		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("servers: start fake Kafka brokers: %w", ctx.Err()), p.stop(os.Kill, 10*time.Second))
+			return errors.Join(fmt.Errorf("servers: start fake Kafka brokers: %w", ctx.Err()), p.stop(os.Kill, time.Minute))
 		case <-time.After(5 * time.Millisecond):
 		}
 	}

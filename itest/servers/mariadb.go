@@ -172,7 +172,7 @@ func (m *MariaDBServer) startOnce(ctx context.Context) error {
 			return &earlyExit{log: m.logSince(start)}
 		case <-ctx.Done():
 			err := fmt.Errorf("%w before the server was ready; its log says:\n%s", ctx.Err(), m.logSince(start))
-			return errors.Join(err, server.stop(os.Kill, 10*time.Second))
+			return errors.Join(err, server.stop(os.Kill, time.Minute))
 		case <-time.After(5 * time.Millisecond):
 		}
 	}

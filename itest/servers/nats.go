@@ -40,6 +40,9 @@ func (o NATSOptions) serverOptions() (*server.Options, error) {
 	opts.Host, opts.Port = "127.0.0.1", o.Port
 	opts.JetStream, opts.StoreDir = true, o.StoreDir
 	opts.NoSigs, opts.NoLog = true, true
+	if opts.AuthTimeout == 0 {
+		opts.AuthTimeout = 60 // seconds; the default, 2, is less than a busy machine may stand still
+	}
 	if o.SyncAlways {
 		opts.SyncAlways = true
 	}

@@ -17,12 +17,12 @@ import (
 // stream connects and returns a stream of one subject, "x", that keeps its messages in files.
 func stream(t *testing.T, address string) (jetstream.JetStream, jetstream.Stream) {
 	t.Helper()
-	nc, err := nats.Connect(address, nats.MaxReconnects(0))
+	nc, err := nats.Connect(address, nats.MaxReconnects(0), nats.Timeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(time.Minute)) // writes are synced, on a disk that others use too
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strconv"
 )
 
@@ -21,6 +22,21 @@ func freePort() (int, error) {
 		}
 	}
 	return 0, fmt.Errorf("servers: find a free loopback port from %d to %d: %w", first, last, err)
+}
+
+// freePorts draws as many, of which no two are the same.
+func freePorts(n int) ([]int, error) {
+	var ports []int
+	for len(ports) < n {
+		port, err := freePort()
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(ports, port) {
+			ports = append(ports, port)
+		}
+	}
+	return ports, nil
 }
 
 // loopback returns the address of a port of 127.0.0.1.

@@ -136,7 +136,7 @@ func (p *PostgresServer) Start(ctx context.Context) error {
 		// A port that was free may be taken by now, and the children of a killed postmaster may still be ending.
 		var early *earlyExit
 		again := errors.As(err, &early) && (early.says("could not bind") || early.says("shared memory block"))
-		if !again || try == 50 {
+		if !again || try == 300 { // children that write to a busy disk notice the death late
 			return fmt.Errorf("servers: start PostgreSQL: %w", err)
 		}
 		if ended := pause(ctx, 100*time.Millisecond); ended != nil {
@@ -172,7 +172,7 @@ func (p *PostgresServer) startOnce(ctx context.Context) error {
 		return fmt.Errorf("%w (program %s)", err, p.bin.postgres)
 	}
 	if err := p.awaitReady(ctx, server, start); err != nil {
-		return errors.Join(err, server.stop(sigImmediate, 10*time.Second))
+		return errors.Join(err, server.stop(sigImmediate, time.Minute))
 	}
 	p.port, p.server = port, server
 	return nil

@@ -111,14 +111,12 @@ func (r *RabbitMQServer) Start(ctx context.Context) error {
 // startOnce starts epmd, if it does not run, and the node, and waits until that is ready or ends.
 func (r *RabbitMQServer) startOnce(ctx context.Context) error {
 	if r.server == nil { // no start has succeeded yet: draw the ports, again if they were taken
-		for _, port := range []*int{&r.port, &r.tlsPort, &r.epmdPort, &r.distPort} {
-			free, err := freePort()
-			if err != nil {
-				return err
-			}
-			*port = free
+		ports, err := freePorts(4)
+		if err != nil {
+			return err
 		}
-		if err := r.epmd.stop(os.Kill, 10*time.Second); err != nil {
+		r.port, r.tlsPort, r.epmdPort, r.distPort = ports[0], ports[1], ports[2], ports[3]
+		if err := r.epmd.stop(os.Kill, time.Minute); err != nil {
 			return err
 		}
 		if err := os.WriteFile(r.path("rabbitmq.conf"), []byte(r.config()), 0o600); err != nil {
@@ -144,7 +142,7 @@ func (r *RabbitMQServer) startOnce(ctx context.Context) error {
 		return err
 	}
 	if err := r.awaitReady(ctx, server); err != nil {
-		return errors.Join(err, server.stop(os.Kill, 10*time.Second))
+		return errors.Join(err, server.stop(os.Kill, time.Minute))
 	}
 	r.server = server
 	return nil
@@ -157,7 +155,7 @@ func (r *RabbitMQServer) launch(cmd *exec.Cmd, pidFile string) (*process, error)
 		return nil, fmt.Errorf("%w (program %s)", err, cmd.Path)
 	}
 	if err := os.WriteFile(r.path(pidFile), []byte(strconv.Itoa(p.pid())+"\n"), 0o600); err != nil {
-		return nil, errors.Join(err, p.stop(os.Kill, 10*time.Second))
+		return nil, errors.Join(err, p.stop(os.Kill, time.Minute))
 	}
 	return p, nil
 }
@@ -281,7 +279,7 @@ func (r *RabbitMQServer) Close() error {
 		return err
 	}
 	r.closed = true
-	err = errors.Join(err, r.epmd.stop(os.Kill, 10*time.Second))
+	err = errors.Join(err, r.epmd.stop(os.Kill, time.Minute))
 	for _, pidFile := range []string{"node.pid", "epmd.pid"} {
 		os.Remove(r.path(pidFile)) // the numbers may be other processes' by now
 	}
