@@ -251,6 +251,9 @@ func (s *sender) request(batch []*item) {
 	ctx, cancel := context.WithTimeout(s.ctx, s.t.o.AckTimeout)
 	errs, lost := s.t.post(ctx, batch[0].r, batch)
 	cancel()
+	if lost != nil { // before the answers: who has one finds the sender ended
+		s.end(fmt.Errorf("%w: a request had no answer: %w; open another sender", bus.ErrUnavailable, lost))
+	}
 	s.mu.Lock()
 	s.running--
 	for i, it := range batch {
@@ -265,9 +268,6 @@ func (s *sender) request(batch []*item) {
 		}
 	}
 	s.mu.Unlock()
-	if lost != nil {
-		s.end(fmt.Errorf("%w: a request had no answer: %w; open another sender", bus.ErrUnavailable, lost))
-	}
 }
 
 // answer settles a message that was in flight, and lets the next one of its key go, or fail. s.mu is held.
