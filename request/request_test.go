@@ -43,9 +43,17 @@ func newLane(t testing.TB) *memory.RequestLane {
 	return lane
 }
 
+// newClient makes one whose calls have a minute where nothing else is said, since the machine may stand still for a while.
 func newClient(t testing.TB, lane request.Lane, o *request.ClientOptions) *request.Client {
 	t.Helper()
-	c, err := request.NewClient(lane, o)
+	var co request.ClientOptions
+	if o != nil {
+		co = *o
+	}
+	if co.Timeout == 0 {
+		co.Timeout = time.Minute
+	}
+	c, err := request.NewClient(lane, &co)
 	if err != nil {
 		t.Fatal(err)
 	}

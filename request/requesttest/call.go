@@ -83,7 +83,7 @@ func manyAtOnce(p *probe) {
 
 // guarantees: Q1, Q3
 func timeout(p *probe) {
-	ended := make(chan error, 1)
+	ended := make(chan error, 10)
 	p.serve(nil, p.route(func(ctx context.Context, m double) error {
 		if m.N == 0 {
 			return nil
@@ -94,22 +94,30 @@ func timeout(p *probe) {
 	}))
 	c := p.client(nil)
 	p.mustDouble(c, 0) // it is connected
-	ctx, cancel := context.WithTimeout(p.Context(), p.cfg.Deadline)
-	defer cancel()
-	begin := time.Now()
-	_, err := p.double(ctx, c, 1)
-	took := time.Since(begin)
-	if !errors.Is(err, request.ErrTimeout) || !errors.Is(err, context.DeadlineExceeded) {
-		if !isFault(err, request.Expired) { // the responder's word may be first, by the rounding of a millisecond
-			p.fail("the outcome is %v", err)
+	p.patiently(func(limit time.Duration) bool {
+		ctx, cancel := context.WithTimeout(p.Context(), limit)
+		defer cancel()
+		begin := time.Now()
+		_, err := p.double(ctx, c, 1)
+		took := time.Since(begin)
+		if !errors.Is(err, request.ErrTimeout) || !errors.Is(err, context.DeadlineExceeded) {
+			if !isFault(err, request.Expired) { // the responder's word may be first, by the rounding of a millisecond
+				p.fail("the outcome is %v", err)
+			}
 		}
-	}
-	if took > p.cfg.Deadline+p.cfg.Slack {
-		p.fail("it took %v, the deadline was %v", took, p.cfg.Deadline)
-	}
-	if err := receive(p, "the end of the handler's context", ended); !errors.Is(err, context.DeadlineExceeded) {
-		p.fail("the handler's context ended with %v", err)
-	}
+		if took > limit+p.cfg.Slack {
+			p.fail("it took %v, the deadline was %v", took, limit)
+		}
+		select {
+		case err := <-ended:
+			if !errors.Is(err, context.DeadlineExceeded) {
+				p.fail("the handler's context ended with %v", err)
+			}
+			return true
+		case <-time.After(limit): // its own reckoning ends as much later as the request was on its way
+			return false
+		}
+	})
 	if n := c.Stats().InFlight; n != 0 {
 		p.fail("%d slots are left", n)
 	}
@@ -117,36 +125,49 @@ func timeout(p *probe) {
 
 // guarantees: Q1
 func cancelled(p *probe) {
-	began, ended := make(chan struct{}), make(chan struct{})
-	p.serve(nil, p.route(func(ctx context.Context, _ double) error {
-		close(began)
+	began, ended := make(chan int, 10), make(chan int, 10)
+	p.serve(nil, p.route(func(ctx context.Context, m double) error {
+		if m.N == 0 {
+			return nil
+		}
+		began <- m.N
 		<-ctx.Done()
-		close(ended)
+		ended <- m.N
 		return ctx.Err()
 	}))
 	lane := p.h.Connect(p)
 	c := p.clientOn(lane, nil)
-	ctx, cancel := context.WithCancel(p.Context())
-	defer cancel()
-	out := make(chan error, 1)
-	limit := request.Timeout(p.cfg.Patience / 2)
-	if !lane.Capabilities().Cancels {
-		limit = request.Timeout(p.cfg.Deadline)
-	}
-	go func() {
-		_, err := p.double(ctx, c, 1, limit)
-		out <- err
-	}()
-	receive(p, "the handler", began)
-	begin := time.Now()
-	cancel()
-	if err := receive(p, "the outcome", out); !errors.Is(err, request.ErrCancelled) || !errors.Is(err, context.Canceled) {
-		p.fail("the outcome is %v", err)
-	}
-	receive(p, "the end of the handler's context", ended)
-	if took := time.Since(begin); lane.Capabilities().Cancels && took >= p.cfg.Patience/4 {
-		p.fail("the handler heard of it after %v", took)
-	}
+	p.mustDouble(c, 0) // it is connected
+	n := 0
+	p.patiently(func(limit time.Duration) bool {
+		if lane.Capabilities().Cancels {
+			limit = p.cfg.Patience / 2
+		}
+		n++
+		ctx, cancel := context.WithCancel(p.Context())
+		defer cancel()
+		start := time.Now()
+		out := p.callIn(ctx, c, n, request.Timeout(limit))
+		if !p.begins(n, began, out) {
+			return false
+		}
+		begin := time.Now()
+		cancel()
+		got := receive(p, "the outcome", out)
+		if errors.Is(got.err, request.ErrTimeout) && time.Since(start) >= limit {
+			return false
+		}
+		if !errors.Is(got.err, request.ErrCancelled) || !errors.Is(got.err, context.Canceled) {
+			p.fail("the outcome is %v", got.err)
+		}
+		for last := 0; last != n; { // before it, those of earlier tries
+			last = receive(p, "the end of the handler's context", ended)
+		}
+		if took := time.Since(begin); lane.Capabilities().Cancels && took >= p.cfg.Patience/4 {
+			p.fail("the handler heard of it after %v", took)
+		}
+		return true
+	})
 	if n := c.Stats().InFlight; n != 0 {
 		p.fail("%d slots are left", n)
 	}
@@ -187,17 +208,18 @@ func atCapacity(p *probe) {
 
 // guarantees: Q1, Q5
 func closed(p *probe) {
-	began := make(chan struct{}, 10)
-	p.serve(nil, p.route(func(ctx context.Context, _ double) error {
+	began, hold := make(chan struct{}, 10), make(chan struct{})
+	defer close(hold) // nobody tells the handlers
+	p.serve(nil, p.route(func(context.Context, double) error {
 		began <- struct{}{}
-		<-ctx.Done()
-		return ctx.Err()
+		<-hold
+		return nil
 	}))
 	c := p.client(nil)
 	out := make(chan error, 3)
 	for n := range 3 {
 		go func() {
-			_, err := p.double(p.ctx(), c, n, request.Timeout(2*p.cfg.Deadline))
+			_, err := p.double(p.ctx(), c, n)
 			out <- err
 		}()
 	}

@@ -25,30 +25,35 @@ func (p *probe) needsCut() {
 // guarantees: Q1, Q5
 func brokerCut(p *probe) {
 	p.needsCut()
-	began := make(chan struct{}, 10)
+	began := make(chan int, 10)
 	release := make(chan struct{})
 	s := p.serve(nil, p.route(func(ctx context.Context, m double) error {
-		if m.N != 1 {
+		if m.N < held {
 			return nil
 		}
-		began <- struct{}{}
+		began <- m.N
 		<-release
 		return nil
 	}))
 	lane := p.h.Connect(p)
 	c := p.clientOn(lane, nil)
-	limit := p.cfg.Patience / 2
-	if !lane.Capabilities().DetectsLoss {
-		limit = p.cfg.Deadline
-	}
-	out := p.call(c, 1, request.Timeout(limit))
-	receive(p, "the handler", began)
+	p.mustDouble(c, 1) // it is connected
+	n := held
+	var out <-chan answered
+	p.patiently(func(limit time.Duration) bool {
+		if lane.Capabilities().DetectsLoss {
+			limit = p.cfg.Patience / 2
+		}
+		n++
+		out = p.call(c, n, request.Timeout(limit))
+		return p.begins(n, began, out)
+	})
 	begin := time.Now()
 	p.h.Cut(p)
 	got := receive(p, "the outcome", out)
 	took := time.Since(begin)
 	if lane.Capabilities().DetectsLoss {
-		if !errors.Is(got.err, request.ErrLost) || took > limit/2 {
+		if !errors.Is(got.err, request.ErrLost) || took > p.cfg.Patience/4 {
 			p.fail("the call answered %v after %v", got.err, took)
 		}
 	} else if !errors.Is(got.err, request.ErrTimeout) {
@@ -60,10 +65,21 @@ func brokerCut(p *probe) {
 	close(release)
 	p.h.Restore(p)
 	p.recovers(c)
-	if len(began) != 0 {
-		p.fail("the request ran again")
-	}
+	p.once(n, began, "the request ran again")
 	p.await("the handler is over", func() bool { return s.Stats().Running == 0 })
+}
+
+// held is from which number on handlers wait. They say that they have begun, each with its number.
+const held = 100
+
+// once fails if one more has begun with this number.
+func (p *probe) once(n int, began <-chan int, what string) {
+	p.Helper()
+	for len(began) > 0 {
+		if <-began == n {
+			p.fail("%s", what)
+		}
+	}
 }
 
 // recovers asks until it works: responders need a moment to be there again.
@@ -100,21 +116,31 @@ func responderKilled(p *probe) {
 	if p.h.Kill == nil {
 		p.Fatal("requesttest: the Harness has no Kill")
 	}
-	began := make(chan struct{}, 10)
+	began := make(chan int, 10)
 	release := make(chan struct{})
 	defer close(release)
-	handler := func(_ context.Context, m double) error {
-		if m.N != 1 {
+	handler := func(ctx context.Context, m double) error {
+		if m.N < held {
 			return nil
 		}
-		began <- struct{}{}
-		<-release
-		return nil
+		began <- m.N
+		select {
+		case <-release:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	victim := p.serve(nil, p.route(handler))
 	c := p.client(nil)
-	out := p.call(c, 1, request.Timeout(p.cfg.Deadline))
-	receive(p, "the handler", began)
+	p.mustDouble(c, 1) // it is connected
+	n := held
+	var out <-chan answered
+	p.patiently(func(limit time.Duration) bool {
+		n++
+		out = p.call(c, n, request.Timeout(limit))
+		return p.begins(n, began, out)
+	})
 	other := p.serve(nil, p.route(handler))
 	p.h.Kill(p, victim.lane)
 	if got := receive(p, "the outcome", out); !errors.Is(got.err, request.ErrTimeout) && !errors.Is(got.err, request.ErrLost) {
@@ -122,7 +148,5 @@ func responderKilled(p *probe) {
 	}
 	p.recovers(c)
 	p.await("what recovered is over", func() bool { return other.Stats().Running == 0 }) // an answer comes before its handler counts as ended
-	if len(began) != 0 {
-		p.fail("somebody else ran it too")
-	}
+	p.once(n, began, "somebody else ran it too")
 }

@@ -53,7 +53,7 @@ func (p *probe) mustDouble(c *request.Client, n int) {
 
 // question is a request as it travels.
 func question(n int) *request.Packet {
-	p := &request.Packet{Protocol: "request/1", Request: sixfold.NewID(), Timeout: "5000"}
+	p := &request.Packet{Protocol: "request/1", Request: sixfold.NewID(), Timeout: "50000"}
 	p.Envelope = sixfold.Envelope{ID: p.Request, Source: "requesttest", Type: doubleName, Time: time.Now().UTC(), ContentType: "application/json",
 		Body: []byte(`{"N":` + strconv.Itoa(n) + `}`)}
 	return p

@@ -1,7 +1,9 @@
 package requesttest
 
 import (
+	"context"
 	"errors"
+	"time"
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/request"
@@ -25,9 +27,13 @@ type answered struct {
 
 // call asks in a goroutine of its own.
 func (p *probe) call(c *request.Client, n int, opts ...request.Option) <-chan answered {
+	return p.callIn(p.ctx(), c, n, opts...)
+}
+
+func (p *probe) callIn(ctx context.Context, c *request.Client, n int, opts ...request.Option) <-chan answered {
 	out := make(chan answered, 1)
 	go func() {
-		got, err := p.double(p.ctx(), c, n, opts...)
+		got, err := p.double(ctx, c, n, opts...)
 		out <- answered{got, err}
 	}()
 	return out
@@ -94,11 +100,23 @@ func duplicate(p *probe) {
 func late(p *probe) {
 	ear := p.rawEar()
 	c := p.client(nil)
-	out := p.call(c, 1, request.Timeout(p.cfg.Deadline))
+	first := p.call(c, 1)
 	asked := ear.next()
-	if got := receive(p, "the outcome", out); !errors.Is(got.err, request.ErrTimeout) {
-		p.fail("the call answered %+v, %v", got.doubled, got.err)
+	ear.answer(asked, reply(asked, 2))
+	if got := receive(p, "the first outcome", first); got.err != nil { // it is connected
+		p.fail("the first call answered %v", got.err)
 	}
+	p.patiently(func(limit time.Duration) bool {
+		if got := receive(p, "the outcome", p.call(c, 1, request.Timeout(limit))); !errors.Is(got.err, request.ErrTimeout) {
+			p.fail("the call answered %+v, %v", got.doubled, got.err)
+		}
+		select {
+		case asked = <-ear.packets:
+			return true
+		case <-time.After(limit):
+			return false
+		}
+	})
 	ear.answer(asked, reply(asked, 2))
 	p.await("the late reply", func() bool { return c.Stats().Late == 1 })
 	ear.answer(asked, reply(asked, 2))

@@ -13,12 +13,12 @@ import (
 
 // Config is what the suite cannot ask the lane. The zero value is right for a server on the same machine.
 type Config struct {
-	// Patience is how long a case waits for one step that must happen. It is only used up by a failure. 0: 10 s.
+	// Patience is how long a case waits for one step that must happen. It is only used up by a failure. 0: a minute.
 	Patience time.Duration
-	// Slack is by how much an outcome may come after its deadline. 0: 2 s, since the machine may be busy; the promise is
+	// Slack is by how much an outcome may come after its deadline. 0: 10 s, since the machine may be busy; the promise is
 	// 100 ms, to which lanes that run in a bubble of testing/synctest are held.
 	Slack time.Duration
-	// Deadline of calls that are meant to time out. 0: 300 ms.
+	// Deadline of calls that are meant to time out. A case that finds nothing ready within it tries again with more. 0: 300 ms.
 	Deadline time.Duration
 	// Many is how many streams are open at once in the case of that. 0: 200.
 	Many int
@@ -74,10 +74,10 @@ func (c Case) Check(tb testing.TB, cfg Config, open func(tb testing.TB) Harness)
 		tb.Skipf("not applicable: %s", why)
 	}
 	if cfg.Patience <= 0 {
-		cfg.Patience = 10 * time.Second
+		cfg.Patience = time.Minute
 	}
 	if cfg.Slack <= 0 {
-		cfg.Slack = 2 * time.Second
+		cfg.Slack = 10 * time.Second
 	}
 	if cfg.Many <= 0 {
 		cfg.Many = 200
@@ -276,11 +276,42 @@ func (p *probe) await(what string, is func() bool) {
 	}
 }
 
-// quiet lets the time of a short deadline pass.
-func (p *probe) quiet() {
-	t := time.NewTimer(p.cfg.Deadline)
+// quiet lets time pass.
+func (p *probe) quiet(d time.Duration) {
+	t := time.NewTimer(d)
 	defer t.Stop()
 	<-t.C
+}
+
+// patiently tries with the deadline of the case, and with four times as much as before whenever a try says that nothing was shown, since its deadline
+// had passed before that was there which the case is about: the machine stood still, or was that slow.
+func (p *probe) patiently(try func(limit time.Duration) (shown bool)) {
+	p.Helper()
+	for limit := p.cfg.Deadline; !try(limit); limit *= 4 {
+		if limit > p.cfg.Patience {
+			p.fail("nothing was ready within %v", limit)
+		}
+	}
+}
+
+// begins waits until the handler of a call with this number says that it has begun. It reports false when the call had ended before, by its deadline.
+func (p *probe) begins(n int, began <-chan int, out <-chan answered) bool {
+	p.Helper()
+	for {
+		select {
+		case got := <-began:
+			if got == n { // and none of an earlier try
+				return true
+			}
+		case got := <-out:
+			if !errors.Is(got.err, request.ErrTimeout) && !isFault(got.err, request.Expired) {
+				p.fail("the call answered %+v, %v before its handler had begun", got.doubled, got.err)
+			}
+			return false
+		case <-p.ctx().Done():
+			p.fail("in vain waited for a handler")
+		}
+	}
 }
 
 // receive waits for one value.

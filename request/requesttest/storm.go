@@ -27,7 +27,7 @@ type StormConfig struct {
 	// Exact says that nothing takes time but what the storm lets take some, as in a bubble of testing/synctest. Then outcomes are held to 100 ms
 	// after their deadline, and handlers to the deadline itself. Else both have Slack.
 	Exact bool
-	// Slack is by how much an outcome may come after its deadline, where it is not Exact. 0: 5 s, since the machine may be busy.
+	// Slack is by how much an outcome may come after its deadline, where it is not Exact. 0: 30 s, since the machine may be busy.
 	Slack time.Duration
 	// Outside says that somebody between the lane and its broker drops and doubles. The storm does not, and keeps the books only.
 	Outside bool
@@ -292,7 +292,7 @@ func newStorm(t testing.TB, cfg StormConfig) *storm {
 	case cfg.Exact:
 		cfg.Slack = 100 * time.Millisecond
 	case cfg.Slack <= 0:
-		cfg.Slack = 5 * time.Second
+		cfg.Slack = 30 * time.Second
 	}
 	s := &storm{t: t, cfg: cfg, fates: make([]fate, cfg.Calls), copies: make([]copies, cfg.Calls), running: make(map[int]bool), ids: make(map[string]int)}
 	for n := range s.fates {

@@ -29,7 +29,7 @@ func TornStream(t testing.TB, caller request.Lane, connect func(tb testing.TB) (
 		served[i] = p.serve(nil, p.counts(&flows[i], nil))
 		cuts[i] = cut
 	}
-	c := p.clientOn(caller, nil)
+	c := p.clientOn(caller, &request.ClientOptions{Silence: 45 * time.Second}) // it is told long before it would give up, however busy the machine
 	read := 0
 	var end error
 	var begin time.Time
