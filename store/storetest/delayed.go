@@ -39,7 +39,7 @@ var delayedCases = scheduledCases(
 	testCase{name: "NothingIsEarly", run: func(s *suite) { // guarantees: C2
 		past, in := later(s.now().Add(-time.Second)), later(time.Time{})
 		in.After = time.Hour
-		s.delay(later(s.now().Add(time.Hour)), past, in, later(s.now().Add(time.Minute)))
+		s.delay(later(s.now().Add(time.Hour)), past, in, later(s.now().Add(10*time.Minute)))
 		if p := s.promote(10, time.Time{}); p.Moved != 1 {
 			s.Errorf("%d rows were moved, 1 is due", p.Moved)
 		}
@@ -47,8 +47,8 @@ var delayedCases = scheduledCases(
 			s.Errorf("%d rows were moved, or the wrong one: messages would arrive before their time", len(got))
 		}
 		due := s.next()
-		if due.Delayed < 50*time.Second || due.Delayed > time.Minute || due.Recurring != schedule.Never {
-			s.Errorf("the next is due in a minute, and Next answers %v", due)
+		if due.Delayed < 9*time.Minute || due.Delayed > 10*time.Minute || due.Recurring != schedule.Never {
+			s.Errorf("the next is due in ten minutes, and Next answers %v", due)
 		}
 	}},
 	testCase{name: "ByTheDatabasesClock", run: func(s *suite) { // guarantees: C2
