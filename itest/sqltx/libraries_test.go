@@ -24,9 +24,7 @@ func openStd(t *testing.T, dsn string) *sql.DB {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if n := db.Stats().InUse; n != 0 {
-			t.Errorf("%d connections are in use at the end", n)
-		}
+		idle(t, func() int { return db.Stats().InUse })
 		if err := db.Close(); err != nil {
 			t.Error(err)
 		}

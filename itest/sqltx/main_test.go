@@ -4,6 +4,7 @@ package sqltx_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -33,13 +34,27 @@ func newPool(t testing.TB, dsn string, change ...func(*pgxpool.Config)) *pgxpool
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if n := pool.Stat().AcquiredConns(); n != 0 {
-			t.Errorf("%d connections were not given back", n)
+		if !idle(t, func() int { return int(pool.Stat().AcquiredConns()) }) {
 			return // Close would wait for them
 		}
 		pool.Close()
 	})
 	return pool
+}
+
+// idle waits until no connection is in use: one that was lost is thrown away by a goroutine, as a transaction is rolled back whose context
+// has ended.
+func idle(t testing.TB, inUse func() int) bool {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(time.Minute); inUse() != 0; <-tick.C {
+		if time.Now().After(end) {
+			t.Errorf("%d connections were not given back within a minute", inUse())
+			return false
+		}
+	}
+	return true
 }
 
 func oneConn(c *pgxpool.Config) { c.MaxConns = 1 }

@@ -98,9 +98,7 @@ func eachWorld(t *testing.T, f func(t *testing.T, w world)) {
 		t.Run(name, func(t *testing.T) {
 			w := open(t)
 			f(t, w)
-			if n := w.inUse(); n != 0 {
-				t.Errorf("%d connections are in use at the end", n)
-			}
+			idle(t, w.inUse)
 		})
 	}
 }
