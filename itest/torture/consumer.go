@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -136,14 +137,27 @@ func fromLine(d *bus.Delivery) bool {
 	return strings.Contains(fmt.Sprintf("%T", d.Claims), "inbox.parkedClaims")
 }
 
-// freezeAtParked stops the process before a parked message is handled, when it was told to.
+// freezeAtParked stops the process before a parked message is handled, when it was told to. It is one that is handled well from now on, by
+// whoever has it.
 func (c *consumers[X]) freezeAtParked(next sixfold.Handler) sixfold.Handler {
 	return func(ctx context.Context, env *sixfold.Envelope) error {
-		if file := c.freezeParked.Load(); file != nil && parked(ctx) && c.freezeParked.CompareAndSwap(file, nil) && claimFile(c.Dir, *file, c.Slot) {
+		if file := c.freezeParked.Load(); file != nil && parked(ctx) && c.recovers(ctx, env) && c.freezeParked.CompareAndSwap(file, nil) &&
+			claimFile(c.Dir, *file, c.Slot+" "+sixfold.InfoFrom(ctx).Consumer+" "+env.ID) {
 			freezeSelf()
 		}
 		return next(ctx, env)
 	}
+}
+
+// recovers reports whether a message has failed for the last time.
+func (c *consumers[X]) recovers(ctx context.Context, env *sixfold.Envelope) bool {
+	var m Order
+	if json.Unmarshal(env.Body, &m) != nil {
+		return false
+	}
+	info := sixfold.InfoFrom(ctx)
+	f := c.Options.fate(info.Consumer, m.Key, m.N)
+	return m.Poison != info.Consumer && !f.always && f.outage == 0 && info.Attempt > f.fails
 }
 
 // claimFile makes a file, and reports whether it was us who did.

@@ -14,7 +14,7 @@ type cut int32
 
 const (
 	cutNever   cut = iota
-	cutCommit      // when "commit" is sent as a statement of its own
+	cutCommit      // when "commit" is sent as a statement of its own, or executed as one that is prepared
 	cutExecute     // when statements are executed in a batch, whose last is COMMIT
 	cutQuery       // as cutCommit, in the protocol of MariaDB
 )
@@ -26,6 +26,7 @@ type cuttable struct {
 	when    atomic.Int32
 	swallow atomic.Bool
 	done    atomic.Bool
+	commit  string // the name under which COMMIT is prepared; who writes to the connection has it
 }
 
 func dialCuttable(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -45,7 +46,7 @@ func (c *cuttable) arm(when cut, swallow bool) {
 
 // Write implements net.Conn.
 func (c *cuttable) Write(b []byte) (int, error) {
-	if when := cut(c.when.Load()); when == cutNever || !commits(b, when) {
+	if !c.commits(b, cut(c.when.Load())) {
 		return c.Conn.Write(b)
 	}
 	c.done.Store(true)
@@ -58,8 +59,9 @@ func (c *cuttable) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// commits looks through the messages of b (PostgreSQL's protocol 3.0: a type, then a length that counts itself).
-func commits(b []byte, when cut) bool {
+// commits looks through the messages of b (PostgreSQL's protocol 3.0: a type, then a length that counts itself). Where postgres.DB
+// has used a connection, COMMIT is prepared, and pgx executes what is prepared under that text also for who commits by pgx alone.
+func (c *cuttable) commits(b []byte, when cut) bool {
 	if when == cutQuery { // a length of three bytes, a number, then the command, which is 3, and its text
 		return len(b) > 5 && b[4] == 3 && bytes.EqualFold(b[5:], []byte("commit"))
 	}
@@ -68,10 +70,14 @@ func commits(b []byte, when cut) bool {
 		if n < 5 || n > len(b) {
 			return false
 		}
+		first, rest, _ := bytes.Cut(b[5:n], []byte{0})
+		second, _, _ := bytes.Cut(rest, []byte{0})
 		switch {
-		case when == cutCommit && kind == 'Q' && bytes.EqualFold(bytes.TrimRight(b[5:n], "\x00"), []byte("commit")):
-			return true
-		case when == cutExecute && kind == 'E':
+		case kind == 'P' && bytes.EqualFold(second, []byte("commit")): // Parse: a name, and the text
+			c.commit = string(first)
+		case when == cutCommit && kind == 'Q' && bytes.EqualFold(first, []byte("commit")),
+			when == cutCommit && kind == 'B' && c.commit != "" && string(second) == c.commit, // Bind: a portal, and the name
+			when == cutExecute && kind == 'E':
 			return true
 		}
 		b = b[n:]

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sixfold-go/sixfold/itest/servers"
@@ -107,7 +108,7 @@ func (r *run) strike(ctx context.Context, f Fault) error {
 		case KillAfterTx:
 			err = r.suicide(ctx, r.pick(victims[f]), "kill-after-tx", eventKillAfterTx)
 		case KillParked:
-			_, err = r.atParked(ctx, "kill-parked")
+			_, _, err = r.atParked(ctx, "kill-parked")
 		case FreezeParked:
 			err = r.freezeParked(ctx)
 		case CrashPostgres:
@@ -186,12 +187,21 @@ func (r *run) busy(ctx context.Context, s *slot) {
 }
 
 func (r *run) kill(ctx context.Context, s *slot) error {
+	if s.role == "relay" && r.o.Deck == nil && r.struck[KillRelay]%3 < 2 {
+		i, err := s.tell("kill-sending")
+		if err == nil {
+			err = await(ctx, i, 10*time.Second)
+		}
+		if err == nil || ctx.Err() != nil {
+			return err
+		} // there is not that much to send: it is killed with less
+	}
 	r.busy(ctx, s)
 	i, err := s.signal(sigKill)
 	if err != nil {
 		return gone(s, err)
 	}
-	return await(ctx, i, 10*time.Second)
+	return await(ctx, i, patience)
 }
 
 // gone makes it no error that the publisher is finished.
@@ -230,7 +240,7 @@ func (r *run) stop(ctx context.Context, s *slot) error {
 	if err != nil {
 		return gone(s, err)
 	}
-	if err := await(ctx, i, 30*time.Second); err != nil {
+	if err := await(ctx, i, patience); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -298,8 +308,9 @@ func signalProcess(pid int, sig os.Signal) error {
 	return p.Signal(sig)
 }
 
-// atParked tells every consumer to do something at its next parked message; only the first one does. It answers which.
-func (r *run) atParked(ctx context.Context, what string) (*slot, error) {
+// atParked tells every consumer to do something at its next parked message; only the first one does. It answers which, and what that one says
+// about the message.
+func (r *run) atParked(ctx context.Context, what string) (s *slot, said []string, err error) {
 	r.asked++
 	file := fmt.Sprintf("%s-%d", what, r.asked)
 	told := false
@@ -310,38 +321,41 @@ func (r *run) atParked(ctx context.Context, what string) (*slot, error) {
 		}
 	}
 	for end := time.Now().Add(10 * time.Second); told && time.Now().Before(end) && ctx.Err() == nil; wait(ctx, 2*time.Millisecond) {
-		if s := r.whoMade(file); s != nil {
-			return s, nil
+		if s, said := r.whoMade(file); s != nil {
+			return s, said, nil
 		}
 	}
 	if claimFile(r.o.Dir, file, "") { // nobody shall do it later
-		return nil, errors.New("torture: no parked message came")
+		return nil, nil, errors.New("torture: no parked message came")
 	}
 	for ctx.Err() == nil {
-		if s := r.whoMade(file); s != nil {
-			return s, nil
+		if s, said := r.whoMade(file); s != nil {
+			return s, said, nil
 		}
 		wait(ctx, 2*time.Millisecond)
 	}
-	return nil, ctx.Err()
+	return nil, nil, ctx.Err()
 }
 
-func (r *run) whoMade(file string) *slot {
-	name, err := os.ReadFile(filepath.Join(r.o.Dir, file))
-	if err != nil {
-		return nil
+// whoMade reads a file: a slot's name, and what else is in it.
+func (r *run) whoMade(file string) (*slot, []string) {
+	text, err := os.ReadFile(filepath.Join(r.o.Dir, file))
+	words := strings.Fields(string(text))
+	if err != nil || len(words) == 0 {
+		return nil, nil
 	}
 	for _, s := range r.slots {
-		if s.name == string(name) {
-			return s
+		if s.name == words[0] {
+			return s, words[1:]
 		}
 	}
-	return nil
+	return nil, nil
 }
 
-// freezeParked has a consumer stop itself with a parked message in hand, for longer than its lease.
+// freezeParked has a consumer stop itself with a parked message in hand, for longer than its lease, and until another one has handled the
+// message: what it does when it goes on is done twice, if anything is.
 func (r *run) freezeParked(ctx context.Context) error {
-	s, err := r.atParked(ctx, "freeze-parked")
+	s, said, err := r.atParked(ctx, "freeze-parked")
 	if err != nil {
 		return err
 	}
@@ -351,9 +365,18 @@ func (r *run) freezeParked(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	wait(ctx, 2*parkingLease+r.between(0, 500))
+	// Not for long: it may stand still with a lock in hand, for which others wait.
+	for end := time.Now().Add(min(r.o.Stall/2, 8*time.Second)); !r.handled(ctx, said) && time.Now().Before(end) && wait(ctx, 50*time.Millisecond); {
+	}
 	_, err = s.signal(sigThaw)
 	if errors.Is(err, errNobody) {
 		return nil // something else had killed it
 	}
 	return err
+}
+
+// handled reports whether a message has taken effect; said are its consumer and its id.
+func (r *run) handled(ctx context.Context, said []string) (yes bool) {
+	err := r.pool.row(ctx, "SELECT EXISTS (SELECT 1 FROM effect WHERE consumer = $1 AND msg = $2)", []any{said[0], said[1]}, &yes)
+	return err == nil && yes
 }

@@ -14,6 +14,9 @@ const poll = 50 * time.Millisecond
 // longer than the default.
 const drain = time.Minute
 
+// patience is how long we wait for the end of a process that was told to stop, or killed.
+const patience = drain + time.Minute
+
 // runRelay relays until ctx ends.
 func runRelay(ctx context.Context, p *process) error {
 	t, err := brokers[p.Options.Broker].transport(ctx, p)

@@ -48,6 +48,8 @@ type process struct {
 	inTx        atomic.Bool  // consumer: the next handler kills the process before it commits
 	afterCommit atomic.Bool  // consumer: the next handler kills the process after it has committed
 
+	killSending atomic.Bool // relay: the process is killed when the broker has taken enough that the relay has not heard of
+
 	killParked, freezeParked atomic.Pointer[string] // consumer: who runs a parked message first, and makes this file, does that
 }
 
@@ -131,6 +133,8 @@ func (p *process) listen() {
 			p.inTx.Store(true)
 		case "kill-after-tx":
 			p.afterCommit.Store(true)
+		case "kill-sending":
+			p.killSending.Store(true)
 		case "kill-parked":
 			p.killParked.Store(&arg)
 		case "freeze-parked":

@@ -253,16 +253,16 @@ func (r *run) drained(ctx context.Context) error {
 // holds waits until nothing is on its way to a broker or a local consumer, and question is answered with true.
 func (r *run) holds(ctx context.Context, question string) error {
 	for {
-		waiting := true
+		waiting, yes := true, false
 		err := r.pool.row(ctx, "SELECT EXISTS (SELECT 1 FROM sixfold.outbox) OR EXISTS (SELECT 1 FROM sixfold.local)", nil, &waiting)
 		if err == nil && !waiting {
-			yes := false
-			if err := r.pool.row(ctx, question, nil, &yes); err != nil || yes {
-				return err
-			}
+			err = r.pool.row(ctx, question, nil, &yes)
 		}
-		if !wait(ctx, 200*time.Millisecond) {
-			return ctx.Err()
+		if err == nil && yes {
+			return nil
+		}
+		if !wait(ctx, 200*time.Millisecond) { // the last fault may have cut our own connections, too
+			return errors.Join(ctx.Err(), err)
 		}
 	}
 }
@@ -274,7 +274,7 @@ func (r *run) stopAll() {
 			r.slots[i].kill()
 			continue
 		}
-		r.slots[i].end(30 * time.Second)
+		r.slots[i].end(patience)
 	}
 }
 

@@ -161,7 +161,7 @@ func (s *slot) terminate() (*incarnation, error) {
 		_, err := os.Stat(s.path("events", i.number, "jsonl"))
 		return err == nil
 	}
-	for end := time.Now().Add(30 * time.Second); !up() && time.Now().Before(end); {
+	for end := time.Now().Add(patience); !up() && time.Now().Before(end); {
 		select {
 		case <-i.ended:
 			return nil, errNobody
