@@ -37,6 +37,7 @@ func TestLocalConsumer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
+			w.lease = 4 * time.Second // so that the second process has its share in time
 			r := route(w)
 			w.consumer("local", bus.Options{}, r)
 			const n, keys = 2000, 20

@@ -50,12 +50,13 @@ type world struct {
 	out    *outbox.Outbox
 	box    *inbox.Box[pgx.Tx]
 	broker *memory.Transport
+	lease  time.Duration // of local consumers; it outlasts what a busy machine does to them
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	as := roles.On(t, servers.Postgres(t).Database(t), nil)
-	w := &world{T: t, super: connect(t, as.Superuser), pool: connect(t, as.Application)}
+	w := &world{T: t, lease: 20 * time.Second, super: connect(t, as.Superuser), pool: connect(t, as.Application)}
 	w.db = sqltx.PgxDB(w.pool)
 	var err error
 	if w.st, err = store.Postgres(w.db, nil); err != nil {
@@ -145,7 +146,7 @@ func (w *world) consumer(group string, o bus.Options, routes ...sixfold.Route) (
 	if group == "local" {
 		s.Topics = nil
 		var err error
-		if t, err = outbox.NewLocal(w.st.Outbox(), w.db, &outbox.LocalOptions{Lease: 4 * time.Second, Poll: 50 * time.Millisecond, Logger: quiet()}); err != nil {
+		if t, err = outbox.NewLocal(w.st.Outbox(), w.db, &outbox.LocalOptions{Lease: w.lease, Poll: 50 * time.Millisecond, Logger: quiet()}); err != nil {
 			w.Fatal(err)
 		}
 	}

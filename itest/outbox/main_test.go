@@ -149,6 +149,9 @@ func (w *world) relay(o outbox.RelayOptions) (stop func()) {
 	if o.Poll == 0 {
 		o.Poll = 50 * time.Millisecond
 	}
+	if o.DrainTimeout == 0 {
+		o.DrainTimeout = time.Minute
+	}
 	relay, err := outbox.NewRelay(w.relays.Outbox(), w.broker, &o)
 	if err != nil {
 		w.Fatal(err)

@@ -112,17 +112,17 @@ func (w *maria) write(ctx context.Context, r *rand.Rand, key, try string) error 
 	})
 }
 
-// start runs a relay and a local consumer until stop.
-func (w *maria) start(broker *memory.Transport) (stop func()) {
+// start runs a relay and a local consumer with a lease until stop.
+func (w *maria) start(broker *memory.Transport, lease time.Duration) (stop func()) {
 	ctx, end := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	run := func(r sixfold.Runnable) { running.Go(func() { _ = r.Run(ctx) }) } // a drain may be cut by a killed server
-	relay, err := outbox.NewRelay(w.st.Outbox(), broker, &outbox.RelayOptions{Logger: quiet(), Lease: 2 * time.Second, Poll: 20 * time.Millisecond, DrainTimeout: time.Second})
+	relay, err := outbox.NewRelay(w.st.Outbox(), broker, &outbox.RelayOptions{Logger: quiet(), Lease: lease, Poll: 20 * time.Millisecond, DrainTimeout: time.Second})
 	if err != nil {
 		w.Fatal(err)
 	}
 	run(relay)
-	local, err := outbox.NewLocal(w.st.Outbox(), w.lib, &outbox.LocalOptions{Logger: quiet(), Lease: 2 * time.Second, Poll: 20 * time.Millisecond})
+	local, err := outbox.NewLocal(w.st.Outbox(), w.lib, &outbox.LocalOptions{Logger: quiet(), Lease: lease, Poll: 20 * time.Millisecond})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -167,7 +167,8 @@ func TestMariaDBUnderKills(t *testing.T) {
 		defer w.mu.Unlock()
 		w.taken[env.Key] = append(w.taken[env.Key], n)
 	})
-	stops := []func(){w.start(broker), w.start(broker)}
+	const lease = 2 * time.Second
+	stops := []func(){w.start(broker, lease), w.start(broker, lease)}
 	defer func() {
 		for _, stop := range stops {
 			stop()
@@ -203,7 +204,7 @@ func TestMariaDBUnderKills(t *testing.T) {
 		switch len(all) {
 		case 8 * per / 5: // one of two goes away, another one comes
 			stops[0]()
-			stops[0] = w.start(broker)
+			stops[0] = w.start(broker, lease)
 		case 8 * per / 3, 8 * per * 2 / 3:
 			if kills--; kills >= 0 {
 				restarts.Go(func() {
@@ -271,7 +272,7 @@ func TestMariaDBLongTransaction(t *testing.T) {
 			return ""
 		}
 	}
-	defer w.start(broker)()
+	defer w.start(broker, time.Minute)() // nothing is to come twice
 	publish := func(tx *sql.Tx, m message) {
 		t.Helper()
 		if _, err := w.box.PublishAll(t.Context(), sqltx.Std(tx), outbox.Of(m)); err != nil {

@@ -375,7 +375,7 @@ func TestRelayThroughLostConnections(t *testing.T) {
 	w := newWorld(t, nil)
 	w.sequence(5)
 	pool := connect(t, w.as.Application) // the writers', which are not cut
-	w.relay(outbox.RelayOptions{Lease: 10 * time.Second})
+	w.relay(outbox.RelayOptions{})
 	over := make(chan struct{})
 	var cuts sync.WaitGroup
 	cuts.Go(func() {

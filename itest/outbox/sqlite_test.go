@@ -153,9 +153,9 @@ func drained(t *testing.T, count func(string) int) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(time.Minute); count("SELECT (SELECT count(*) FROM sixfold_outbox) + (SELECT count(*) FROM sixfold_local)") > 0; <-tick.C {
+	for end := time.Now().Add(3 * time.Minute); count("SELECT (SELECT count(*) FROM sixfold_outbox) + (SELECT count(*) FROM sixfold_local)") > 0; <-tick.C {
 		if time.Now().After(end) {
-			t.Fatal("rows are left after a minute")
+			t.Fatal("rows are left after three minutes")
 		}
 	}
 }
