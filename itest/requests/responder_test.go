@@ -123,6 +123,9 @@ func journal(t *testing.T) (path string, ran func() (ids map[string]int, in map[
 		}
 		ids, in := make(map[string]int), make(map[int]int)
 		for line := range strings.Lines(string(text)) {
+			if !strings.HasSuffix(line, "\n") {
+				break // it is being written
+			}
 			var id string
 			var pid int
 			if _, err := fmt.Sscanln(line, &id, &pid); err != nil {

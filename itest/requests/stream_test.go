@@ -58,7 +58,7 @@ func TestThousandStreamsLeaveNothing(t *testing.T) {
 	}
 	// read reads a stream in the i-th way, and says what is wrong with its end.
 	read := func(i int) error {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		defer cancel()
 		var wanted error
 		switch i % 4 {

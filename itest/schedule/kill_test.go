@@ -106,7 +106,7 @@ func TestSchedulersAreKilled(t *testing.T) {
 		w.Logf("seed %d", seed)
 		w.tx(func(ctx context.Context, tx sqltx.Tx) error {
 			for i := range schedules {
-				r := schedule.Recurring{Name: fmt.Sprint("s", i), Spec: "every 1s", Message: report{i}, Misfire: schedule.FireAll, Grace: time.Millisecond}
+				r := schedule.Recurring{Name: fmt.Sprint("s", i), Spec: "every 1s", Message: report{i}, Misfire: schedule.FireAll, MisfireCap: 1000, Grace: time.Millisecond}
 				if i%2 == 0 {
 					r.Message = reminder{i}
 				}
