@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"time"
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
@@ -347,8 +348,8 @@ func neverRepeats(p *probe) {
 	p.h.Restore(p)
 	release()
 	p.mustSend(p.open(), p.batch(topic, "after")...)
-	for range 3 { // the marker, and whatever else the broker has
-		ds, _ := p.collect(src, 1, p.cfg.Quiet)
+	for _, wait := range []time.Duration{p.cfg.Patience, p.cfg.Quiet, p.cfg.Quiet} { // the marker, and whatever else the broker has
+		ds, _ := p.collect(src, 1, wait)
 		for _, d := range ds {
 			if !d.Redelivered && (d.ID == batch[0].ID || d.ID == batch[1].ID) {
 				p.fail("%q, in flight when the connection was lost, was sent again", d.Body)

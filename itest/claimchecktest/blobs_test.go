@@ -65,7 +65,7 @@ func mariadb(t *testing.T) (*store.Store, *sql.DB) {
 // sqlite is a migrated store in a file. clock may be nil.
 func sqlite(t *testing.T, clock func() time.Time) (*store.Store, sqltx.DB[*sql.Tx]) {
 	t.Helper()
-	file, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "test.db")+"?_txlock=immediate&_pragma=busy_timeout(20000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)")
+	file, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "test.db")+"?_txlock=immediate&_pragma=busy_timeout(60000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)")
 	must(t, err)
 	t.Cleanup(func() { file.Close() })
 	db := sqltx.StdDB(file)

@@ -18,7 +18,7 @@ import (
 // guarantees: Q1, Q2, Q3, Q4, Q5, Q6
 func TestRequestLane(t *testing.T) {
 	f := newFixture(t)
-	requesttest.Run(t, requesttest.Config{Deadline: time.Second, Patience: time.Minute, Slack: 10 * time.Second}, f.requestHarness)
+	requesttest.Run(t, requesttest.Config{Deadline: time.Second, Patience: 2 * time.Minute, Slack: time.Minute}, f.requestHarness)
 }
 
 // requestHarness gives each lane a proxy of its own, so that it can die alone.

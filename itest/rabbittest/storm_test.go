@@ -16,7 +16,7 @@ func TestRequestStorm(t *testing.T) {
 	if os.Getenv("SIXFOLD_TORTURE") == "whole" {
 		calls = 100_000
 	}
-	requesttest.Storm(t, requesttest.StormConfig{Calls: calls, Callers: 1000, Pace: 4, Slack: 20 * time.Second}, func(tb testing.TB) request.Lane {
+	requesttest.Storm(t, requesttest.StormConfig{Calls: calls, Callers: 1000, Pace: 4, Slack: time.Minute}, func(tb testing.TB) request.Lane {
 		return f.requestLane(tb, f.url)
 	})
 }

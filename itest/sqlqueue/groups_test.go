@@ -193,6 +193,7 @@ func TestPriority(t *testing.T) {
 		low, high := w.topic(), w.topic()
 		o := w.fast()
 		o.Priority = map[string]int{high: 1}
+		o.Lease = time.Minute // who has lost it for a moment looks elsewhere meanwhile
 		p := w.process(t, o)
 		sub := group(low, high)
 		sub.MaxInFlight = 2

@@ -104,7 +104,7 @@ func newSQLite(t testing.TB) *world {
 	path := filepath.Join(t.TempDir(), "broker.db")
 	open := func(tb testing.TB) *sql.DB {
 		tb.Helper()
-		db, err := sql.Open("sqlite", "file:"+path+"?_txlock=immediate&_pragma=busy_timeout(20000)&_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)")
+		db, err := sql.Open("sqlite", "file:"+path+"?_txlock=immediate&_pragma=busy_timeout(60000)&_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)")
 		if err != nil {
 			tb.Fatal(err)
 		}

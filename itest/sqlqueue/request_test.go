@@ -20,7 +20,7 @@ func TestRequestLane(t *testing.T) {
 				continue // which all need the same statements as those that run
 			}
 			t.Run(c.Name, func(t *testing.T) {
-				c.Check(t, requesttest.Config{Deadline: 2 * time.Second, Patience: time.Minute, Slack: 10 * time.Second}, w.requestHarness)
+				c.Check(t, requesttest.Config{Deadline: 2 * time.Second, Patience: 2 * time.Minute, Slack: time.Minute}, w.requestHarness)
 			})
 		}
 	})

@@ -17,7 +17,7 @@ func TestRequestStorm(t *testing.T) {
 		if os.Getenv("SIXFOLD_TORTURE") == "whole" {
 			calls = 100_000
 		}
-		requesttest.Storm(t, requesttest.StormConfig{Calls: calls, Pace: 40}, func(tb testing.TB) request.Lane {
+		requesttest.Storm(t, requesttest.StormConfig{Calls: calls, Pace: 40, Slack: time.Minute}, func(tb testing.TB) request.Lane {
 			lane, err := sqlqueue.NewRequestLane(w.requests(tb, newLine(w.connect(tb), w.lost)), &sqlqueue.RequestLaneOptions{Poll: 50 * time.Millisecond, Logger: quiet()})
 			if err != nil {
 				tb.Fatal(err)
