@@ -165,12 +165,15 @@ func (p *probe) mustSend(s bus.Sender, batch ...bus.Outgoing) {
 	}
 }
 
+// redelivery is how long to wait for what has to come again: a busy machine may take longer than the broker.
+func (p *probe) redelivery() time.Duration { return max(p.cfg.Patience, p.cfg.RedeliverWithin) }
+
 // receive takes deliveries until it has at least n.
 func (p *probe) receive(src bus.Source, n int) []*bus.Delivery {
 	p.Helper()
-	all, err := p.collect(src, n, max(p.cfg.Patience, p.cfg.RedeliverWithin))
+	all, err := p.collect(src, n, p.redelivery())
 	if len(all) < n {
-		p.fail("%d of %d deliveries arrived within %v: %s; Receive: %v", len(all), n, max(p.cfg.Patience, p.cfg.RedeliverWithin), bodies(all), err)
+		p.fail("%d of %d deliveries arrived within %v: %s; Receive: %v", len(all), n, p.redelivery(), bodies(all), err)
 	}
 	return all
 }

@@ -165,10 +165,10 @@ func sourceCases() []Case {
 				p.mustSend(p.open(), batch...)
 				p.receive(src, len(batch))
 				p.h.Kill(p, first, src)
-				ds, _ := p.collect(p.subscribe(p.t, group(topic)), len(batch), p.cfg.RedeliverWithin)
+				ds, _ := p.collect(p.subscribe(p.t, group(topic)), len(batch), p.redelivery())
 				for _, o := range batch {
 					if ids(ds)[o.ID] == 0 {
-						p.fail("of %d that a dead process had, %s came again within %v", len(batch), bodies(ds), p.cfg.RedeliverWithin)
+						p.fail("of %d that a dead process had, %s came again within %v", len(batch), bodies(ds), p.redelivery())
 					}
 				}
 			},
@@ -185,7 +185,7 @@ func sourceCases() []Case {
 				p.mustSend(p.open(), p.batch(topic, "k", "l")...)
 				p.receive(src, 2)
 				p.h.Kill(p, first, src)
-				ds, _ := p.collect(p.subscribe(p.t, group(topic)), 2, p.cfg.RedeliverWithin)
+				ds, _ := p.collect(p.subscribe(p.t, group(topic)), 2, p.redelivery())
 				for _, d := range ds {
 					if !d.Redelivered {
 						p.fail("what a dead process had came again with Redelivered=false")
@@ -234,12 +234,12 @@ func (p *probe) ownedEnds(sub bus.Subscription) {
 		p.fail("Owned is nil, although deliveries can be revoked on this broker")
 	}
 	p.h.Revoke(p, p.t, src)
-	limit, cancel := context.WithTimeout(p.Context(), p.cfg.RedeliverWithin)
+	limit, cancel := context.WithTimeout(p.Context(), p.redelivery())
 	defer cancel()
 	select {
 	case <-d.Owned.Done():
 	case <-limit.Done():
-		p.fail("%v after the delivery was revoked (ordered: %v), Owned has not ended", p.cfg.RedeliverWithin, sub.Ordered)
+		p.fail("%v after the delivery was revoked (ordered: %v), Owned has not ended", p.redelivery(), sub.Ordered)
 	}
 }
 

@@ -217,11 +217,19 @@ func groupDivides(p *probe) {
 	batch := p.batch(topic, keys...)
 	p.mustSend(p.open(), batch...)
 	var all []*bus.Delivery
-	for _, src := range []bus.Source{a, b, a, b} { // whatever each gets is settled, so that nothing comes again
-		ds, _ := p.collect(src, len(batch), p.cfg.Quiet)
-		p.settle(src, ds...)
-		all = append(all, ds...)
+	listen := func() {
+		for _, src := range []bus.Source{a, b} { // whatever each gets is settled, so that nothing comes again
+			ds, _ := p.collect(src, len(batch), p.cfg.Quiet)
+			p.settle(src, ds...)
+			all = append(all, ds...)
+		}
 	}
+	limit, cancel := context.WithTimeout(p.Context(), p.cfg.Patience)
+	defer cancel()
+	for len(ids(all)) < len(batch) && limit.Err() == nil {
+		listen()
+	}
+	listen() // for what comes twice
 	got := ids(all)
 	for _, o := range batch {
 		if got[o.ID] != 1 {
