@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/sixfold-go/sixfold/bus"
 	"github.com/sixfold-go/sixfold/bus/driver"
@@ -87,6 +89,10 @@ func TestAcknowledgementsKeepTheirOrder(t *testing.T) {
 // A consumer that keeps up settles by ones and twos: what it has settled goes to the node together, but never so late that the
 // node has no room to deliver.
 func TestAcknowledgementsGather(t *testing.T) {
+	synctest.Test(t, acknowledgementsGather) // since what is slow enough is acknowledged at once
+}
+
+func acknowledgementsGather(t *testing.T) {
 	const prefetch, n = 400, 10_000
 	frames, acked := 0, uint64(0)
 	s, ses := newBareSource(prefetch, func(tag uint64, multiple bool) error {
@@ -104,6 +110,7 @@ func TestAcknowledgementsGather(t *testing.T) {
 		if left := tag - int(acked); left >= prefetch/2 {
 			t.Fatalf("%d are settled and not acknowledged", left)
 		}
+		time.Sleep(time.Duration(tag%100) * time.Microsecond) // of the bubble's clock
 	}
 	if frames > n/10 {
 		t.Errorf("%d acknowledgements for %d messages", frames, n)
