@@ -127,6 +127,7 @@ func storm(t *testing.T, rnd *rand.Rand, revoke bool) {
 		return start(t, c)
 	}
 	stops := []func() error{run(), run()}
+	synctest.Wait() // both have a source that can be revoked
 	p, err := bus.NewPublisher(broker, nil)
 	if err != nil {
 		t.Fatal(err)
