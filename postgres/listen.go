@@ -168,10 +168,10 @@ func (l *Listener) session(ctx context.Context, n *news) error {
 		defer cancel()
 		_ = conn.Close(ctx) // it may be lost already
 	}()
-	l.found()
 	for _, t := range spokenOf() {
 		l.outbox.Bell(t).Ring(outbox.Heard)
 	}
+	l.found() // who sees that it hears has been rung
 	s := session{Listener: l, conn: conn, news: n, checked: time.Now()}
 	return s.run(ctx)
 }
