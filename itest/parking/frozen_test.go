@@ -85,7 +85,7 @@ func TestFrozenHandlerWakesUpTooLate(t *testing.T) {
 			return effect(ctx, tx, m)
 		}
 		sub := bus.Subscription{Topics: []string{"steps"}, Group: "c", Ordered: true}
-		opts := bus.Options{Retry: quick(10), ParkingLease: 600 * time.Millisecond, HandlerTimeout: time.Minute}
+		opts := bus.Options{Retry: quick(10), ParkingLease: 3 * time.Second, HandlerTimeout: time.Minute}
 		slow := opts
 		slow.Middleware = []sixfold.Middleware{icing}
 		first := w.consume(broker, sub, slow, inbox.On(icy, h))

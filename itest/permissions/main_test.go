@@ -82,6 +82,12 @@ func (o order) MessageKey() string { return o.ID }
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
+// half of the time that ctx leaves.
+func half(ctx context.Context) time.Duration {
+	end, _ := ctx.Deadline() // all have one
+	return max(time.Second, time.Until(end)/2)
+}
+
 // publishes sends one message.
 func publishes(ctx context.Context, broker bus.Transport, topic string) error {
 	p, err := bus.NewPublisher(broker, &bus.PublisherOptions{Logger: quiet()})
@@ -98,7 +104,7 @@ func consumes(ctx context.Context, broker, admin bus.Transport, dies bool) error
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	over := make(chan struct{}, 100)
-	consumer, err := bus.NewConsumer(broker, shipping, &bus.Options{Logger: quiet(), DrainTimeout: time.Second, Hooks: bus.Hooks{Dead: func(*bus.Delivery, string, error) { over <- struct{}{} }}},
+	consumer, err := bus.NewConsumer(broker, shipping, &bus.Options{Logger: quiet(), DrainTimeout: half(ctx), Hooks: bus.Hooks{Dead: func(*bus.Delivery, string, error) { over <- struct{}{} }}},
 		sixfold.On(func(context.Context, order) error {
 			if dies {
 				return sixfold.Permanent(errors.New("no"))
