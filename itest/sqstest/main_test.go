@@ -47,14 +47,14 @@ func newFixture(t testing.TB, kind servers.Emulator) *fixture {
 	return &fixture{kind: kind, url: servers.AWS(t, kind).URL()}
 }
 
-// fast are options whose waits are short. Names are a test's own.
+// fast are options whose waits are short, but for the visibility: a busy machine may stand still for a while. Names are a test's own.
 func fast(url string, o sqs.Options) *sqs.Options {
 	o.Region, o.Endpoint, o.LongPoll = region, url, time.Second
 	if o.Credentials == nil {
 		o.Credentials = keys
 	}
 	if o.Visibility == 0 {
-		o.Visibility = 4 * time.Second
+		o.Visibility = 15 * time.Second
 	}
 	return &o
 }
