@@ -48,7 +48,7 @@ type question struct {
 	Body        any               `json:"body,omitempty"`
 	Raw         *string           `json:"raw,omitempty"` // in place of Body
 	To          string            `json:"to,omitempty"`
-	Timeout     int               `json:"timeout,omitempty"` // milliseconds
+	Timeout     int               `json:"timeout,omitempty"` // milliseconds; a minute
 	Version     int               `json:"version,omitempty"`
 	Attributes  map[string]string `json:"attributes,omitempty"`
 	Headers     map[string]string `json:"headers,omitempty"`
@@ -136,7 +136,7 @@ func nodeAsks(t *testing.T, framed bool) {
 		status, versions, body string
 	}{
 		{question{Name: "round trip", Body: item("lamp"), Attributes: map[string]string{"correlationid": "c1", "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}}, "ok", "", `{"value":{"item":"lamp","cents":1900}}`},
-		{question{Name: "names in another case", Body: item("lamp"), Headers: map[string]string{"sixfold-timeout": "", "Sixfold-Timeout": "5000"}}, "ok", "", `{"value":{"item":"lamp","cents":1900}}`},
+		{question{Name: "names in another case", Body: item("lamp"), Headers: map[string]string{"sixfold-timeout": "", "Sixfold-Timeout": "60000"}}, "ok", "", `{"value":{"item":"lamp","cents":1900}}`},
 		{question{Name: "the business refuses", Body: item("sofa")}, "ok", "", `{"rejection":{"item":"sofa"}}`},
 		{question{Name: "the handler fails", Body: item("broken")}, "internal", "", ""},
 		{question{Name: "forbidden", Body: item("secret")}, "unauthorised", "", ""},
@@ -149,7 +149,7 @@ func nodeAsks(t *testing.T, framed bool) {
 		{question{Name: "no time left", Body: item("lamp"), Headers: map[string]string{"sixfold-timeout": "0"}}, "expired", "", ""},
 		{question{Name: "long over", Body: item("lamp"), Attributes: map[string]string{"expirytime": "2001-01-01T00:00:00Z"}}, "expired", "", ""},
 		{question{Name: "nobody listens", Body: item("lamp"), To: "interop.nobody"}, "no responder", "", ""},
-		{question{Name: "cancelled", Body: item("slow"), CancelAfter: 1000, Timeout: 60_000}, "cancelled", "", ""}, // begun by then
+		{question{Name: "cancelled", Body: item("slow"), CancelAfter: 3000, Timeout: 60_000}, "cancelled", "", ""}, // begun by then
 		{question{Name: "too late here", Body: item("slow"), Headers: map[string]string{"sixfold-timeout": "1000"}}, "expired", "", ""},
 	}
 	questions := make([]question, len(cases))

@@ -100,7 +100,7 @@ func nodeSigns(t *testing.T, framed bool) {
 		{question{Name: "not signed", Body: item("lamp")}, "unauthorised"},
 		{question{Name: "another's key", Body: item("lamp"), Signer: "thief"}, "unauthorised"},
 		{question{Name: "no JSON", Body: nil, Raw: new(string), Signer: "node"}, "malformed"},
-		{question{Name: "cancelled", Body: item("slow"), Signer: "node", CancelAfter: 1000, Timeout: 60_000}, "cancelled"}, // begun by then
+		{question{Name: "cancelled", Body: item("slow"), Signer: "node", CancelAfter: 3000, Timeout: 60_000}, "cancelled"}, // begun by then
 	}
 	questions := make([]question, len(cases))
 	for i, c := range cases {

@@ -165,7 +165,7 @@ class Client {
     call.end({ status, versions: h["sixfold-versions"], body: status === "ok" && text ? JSON.parse(text) : undefined, length: message.data.length });
   }
 
-  ask({ type, body, raw, to = destination, timeout = 5000, version = 1, attributes = {}, headers = {}, cancelAfter, signer, framed }) {
+  ask({ type, body, raw, to = destination, timeout = 60_000, version = 1, attributes = {}, headers = {}, cancelAfter, signer, framed }) {
     const id = randomUUID();
     const reply = this.inbox + "." + id;
     return new Promise((resolve) => {
@@ -209,7 +209,7 @@ const silence = 50_000;
 
 // flow asks with headers of its own, and tells how that ended and what had come. begin gets what a flow needs, and answers what takes its packets
 // and says whether they are right.
-function flow(client, { type, body, to = destination, timeout = 5000, signer, framed }, kind, first, begin) {
+function flow(client, { type, body, to = destination, timeout = 60_000, signer, framed }, kind, first, begin) {
   const id = randomUUID();
   const reply = client.inbox + "." + id;
   return new Promise((resolve) => {
