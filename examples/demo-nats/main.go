@@ -47,7 +47,7 @@ func start(dir string) (address string, stop func(), err error) {
 	}
 	s.Start()
 	stop = func() { s.Shutdown(); s.WaitForShutdown() }
-	if !s.ReadyForConnections(10 * time.Second) {
+	if !s.ReadyForConnections(30 * time.Second) {
 		stop()
 		return "", nil, errors.New("demo-nats: start the server: it takes no connections; is the machine very busy?")
 	}

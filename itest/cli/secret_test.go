@@ -101,6 +101,9 @@ func TestNoSecretAnywhere(t *testing.T) {
 			t.Errorf("a password among the arguments brings no warning: %q", got.err)
 		}
 	}
+	if got := r.with("SIXFOLD_BROKER="+brokers["password"]).run("bus", "declare", "orders"); got.code != 0 { // two seconds may not have been enough
+		t.Errorf("the right password of NATS declares nothing: %q", got.all())
+	}
 	if got := r.with("SIXFOLD_BROKER="+brokers["password"]).run("bus", "peek", "orders"); got.code != 0 {
 		t.Errorf("the right password of NATS does not open it: %q", got.all())
 	}

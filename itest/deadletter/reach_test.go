@@ -72,6 +72,18 @@ func (w *world) pages() (n int64) {
 	return n
 }
 
+// scan is the time that it takes, at best, to read all parked messages, which on a slow machine is long.
+func (w *world) scan() time.Duration {
+	w.t.Helper()
+	best := time.Hour
+	for range 3 {
+		began := time.Now()
+		w.ask("SELECT count(*) FROM {{parked}} WHERE error LIKE '%nothing of that kind%'")
+		best = min(best, time.Since(began))
+	}
+	return best
+}
+
 // Reach: 10,000 dead letters list, filter and page in less than 50 ms. On PostgreSQL pages are counted, of which the table has some 1,000;
 // the time is only logged there, and leaves room for slow machines elsewhere.
 func TestTenThousandDeadLettersAreListedAtOnce(t *testing.T) {
@@ -101,8 +113,8 @@ func TestTenThousandDeadLettersAreListedAtOnce(t *testing.T) {
 			if touched > c.most {
 				t.Errorf("%s touches %d pages, %d are enough", name, touched, c.most)
 			}
-			if !w.pg && best > time.Second {
-				t.Errorf("%s took %v", name, best)
+			if plain := w.scan(); !w.pg && best > max(time.Second, 5*plain) {
+				t.Errorf("%s took %v, and reading the table %v", name, best, plain)
 			}
 		}
 	})

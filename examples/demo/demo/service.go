@@ -37,7 +37,7 @@ func names() []string { return []string{"orders", "payments", "shipping"} }
 // openService opens a service's database file, which migrate has made. synchronous=NORMAL survives every death of a
 // process, which is what is shown here, but not a power failure: a real service leaves it at FULL.
 func openService(dir, name string, log *slog.Logger) (*Service, error) {
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, name+".db")+"?_txlock=immediate&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)")
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, name+".db")+"?_txlock=immediate&_pragma=busy_timeout(20000)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)")
 	if err != nil {
 		return nil, fmt.Errorf("demo: open %s: %w", name, err)
 	}
