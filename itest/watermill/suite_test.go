@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	_ "unsafe" // for linkname
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/ThreeDotsLabs/watermill/pubsub/tests"
@@ -38,6 +39,11 @@ const (
 
 func TestMain(m *testing.M) { servers.Main(m) }
 
+// suiteTimeout is how long the suite waits for most of what must happen: 15 s by default, of which a busy machine may stand still for ten.
+//
+//go:linkname suiteTimeout github.com/ThreeDotsLabs/watermill/pubsub/tests.defaultTimeout
+var suiteTimeout time.Duration
+
 // transports are what the suite runs on: each makes a function that connects as another process would.
 var transports = map[string]func(t *testing.T) (connect func() (bus.Transport, error)){
 	"memory": func(*testing.T) func() (bus.Transport, error) {
@@ -56,7 +62,7 @@ var transports = map[string]func(t *testing.T) (connect func() (bus.Transport, e
 		t.Cleanup(cluster.Close)
 		seeds := strings.Join(cluster.ListenAddrs(), ",")
 		return func() (bus.Transport, error) {
-			return kafka.New(seeds, &kafka.Options{Partitions: 12, SessionTimeout: 3 * time.Second})
+			return kafka.New(seeds, &kafka.Options{Partitions: 12, SessionTimeout: 6 * time.Second})
 		}
 	},
 	"sqlqueue": func(t *testing.T) func() (bus.Transport, error) {
@@ -167,6 +173,7 @@ func TestChild(t *testing.T) {
 	if os.Getenv(childEnv) == "" {
 		t.Skip("it is run by TestSuite")
 	}
+	suiteTimeout = time.Minute
 	for name, open := range transports {
 		t.Run(name, func(t *testing.T) {
 			connect := open(t)
