@@ -190,7 +190,9 @@ func (x *tapped) Subscribe(ctx context.Context, s bus.Subscription) (bus.Source,
 	src, err := x.Transport.Subscribe(ctx, s)
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.open = append(x.open, src)
+	if err == nil { // it was not stopped meanwhile
+		x.open = append(x.open, src)
+	}
 	return src, err
 }
 
