@@ -1,8 +1,11 @@
 package sqs
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 
@@ -42,8 +45,27 @@ func configure(ctx context.Context, o *Options) (aws.Config, *http.Transport, er
 	}
 	pool := client.GetTransport()                                                                // a copy, with the certificates of the environment
 	pool.MaxIdleConns, pool.MaxIdleConnsPerHost, pool.IdleConnTimeout = 256, 128, 20*time.Second // before the service closes them
-	c.HTTPClient = &http.Client{Transport: pool, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	c.HTTPClient = &http.Client{Transport: whole{pool}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return c, pool, nil
+}
+
+// whole sends requests in one piece. Of a body as AWS's client has it, net/http asks once more whether that was all of it when it is sent, and the
+// client closes it as soon as an answer begins: who asks late is told of an error then, and cuts the connection off under the answer.
+type whole struct{ *http.Transport }
+
+// RoundTrip implements http.RoundTripper.
+func (w whole) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body == nil || r.ContentLength <= 0 {
+		return w.Transport.RoundTrip(r)
+	}
+	body := make([]byte, r.ContentLength)
+	_, err := io.ReadFull(r.Body, body)
+	if err := errors.Join(err, r.Body.Close()); err != nil {
+		return nil, err
+	}
+	own := r.WithContext(r.Context())
+	own.Body = io.NopCloser(bytes.NewReader(body))
+	return w.Transport.RoundTrip(own)
 }
 
 // Ping asks SQS, and SNS where it is used, whether they are there and know who asks. It needs no right: an action that is not

@@ -1,11 +1,17 @@
 package sqs
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"github.com/sixfold-go/sixfold"
 	"github.com/sixfold-go/sixfold/bus"
@@ -142,5 +148,61 @@ func TestMaxBodyFits(t *testing.T) {
 		if _, _, err := encode(&o, maxBody(limit), limit); !errors.Is(err, bus.ErrTooLarge) {
 			t.Errorf("one byte more: %v", err)
 		}
+	}
+}
+
+// closing is a body that answers who asks whether it has more when the answer has begun, as that of AWS's client does on a busy machine.
+type closing struct {
+	io.Reader
+	asked, answered chan struct{}
+}
+
+func (closing) Close() error { return nil }
+
+func (c closing) WriteTo(io.Writer) (int64, error) {
+	close(c.asked)
+	<-c.answered
+	return 0, io.EOF
+}
+
+// An answer is read to its end although its request's body was closed when it began.
+func TestAnAnswerOutlivesTheBodyOfItsRequest(t *testing.T) {
+	const half = 1 << 20
+	body := closing{bytes.NewReader([]byte("Action=ListTopics")), make(chan struct{}), make(chan struct{})}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		end := body.answered
+		select {
+		case <-body.asked:
+			end = nil // but that of the connection
+		case <-time.After(200 * time.Millisecond):
+		}
+		_, _ = w.Write(make([]byte, half))
+		w.(http.Flusher).Flush()
+		select {
+		case <-end:
+		case <-r.Context().Done():
+		}
+		_, _ = w.Write(make([]byte, half))
+	}))
+	defer server.Close()
+	c, pool, err := configure(t.Context(), &Options{Region: "eu-central-1", Credentials: credentials.NewStaticCredentialsProvider("id", "secret", "")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.CloseIdleConnections()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.ContentLength = int64(len("Action=ListTopics"))
+	response, err := c.HTTPClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	close(body.answered)
+	if n, err := io.Copy(io.Discard, response.Body); n != 2*half || err != nil {
+		t.Errorf("%d of %d bytes came: %v", n, 2*half, err)
 	}
 }
