@@ -15,19 +15,14 @@ import (
 // patience is for one call: servers on a machine with other work are slow.
 const patience = 60 * time.Second
 
-// Open opens a sender. Like whoever uses one, it tries again when the broker was not available: a connection may be lost at any time.
+// Open opens a sender.
 func Open(tb testing.TB, t bus.Transport) bus.Sender {
 	tb.Helper()
-	for try := 1; ; try++ {
-		s, err := t.Open(tb.Context())
-		switch {
-		case err == nil:
-			return s
-		case try == 3 || !errors.Is(err, bus.ErrUnavailable):
-			tb.Fatal(err)
-		}
-		tb.Logf("not opened at try %d: %v", try, err)
+	s, err := t.Open(tb.Context())
+	if err != nil {
+		tb.Fatal(err)
 	}
+	return s
 }
 
 // Subscribe opens a source.
