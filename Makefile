@@ -31,7 +31,7 @@ test: ## every test of every module, with the race detector, on real servers
 	@scripts/test
 
 .PHONY: test-short
-test-short: ## the same without the long tests: under three minutes
+test-short: ## for while you work: without the long tests, the race detector, and servers other than PostgreSQL and NATS
 	@scripts/test -short
 
 .PHONY: bench

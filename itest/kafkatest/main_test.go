@@ -36,6 +36,9 @@ type fixture struct {
 // newFake starts brokers for one test.
 func newFake(tb testing.TB, opts ...kfake.Opt) *fixture {
 	tb.Helper()
+	if testing.Short() {
+		tb.Skip("-short: without Kafka")
+	}
 	c, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(3), kfake.GroupMinSessionTimeout(100 * time.Millisecond),
 		kfake.BrokerConfigs(map[string]string{"group.consumer.heartbeat.interval.ms": "100", "group.consumer.session.timeout.ms": "1500"})}, opts...)...)
 	if err != nil {

@@ -18,6 +18,7 @@ var sharedAWS struct {
 // skipped, or fails with SIXFOLD_REQUIRE=1 unless another emulator is there. A test that kills it takes [PrivateAWS].
 func AWS(t testing.TB, kind Emulator) *AWSServer {
 	t.Helper()
+	long(t, "SQS")
 	a, err := shareAWS(t.Context(), kind)
 	if err != nil {
 		giveUpAWS(t, kind, err)
@@ -80,6 +81,7 @@ func stopSharedAWS() error {
 // PrivateAWS starts an emulator for this test alone, and closes it when the test ends.
 func PrivateAWS(t testing.TB, kind Emulator) *AWSServer {
 	t.Helper()
+	long(t, "SQS")
 	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
 	defer cancel()
 	a, err := StartAWS(ctx, kind)

@@ -22,3 +22,11 @@ func giveUp(t testing.TB, err error) {
 	}
 	t.Fatal(err)
 }
+
+// long skips t with -short: PostgreSQL, NATS and what is in the process show enough while one works, and everything else takes its time.
+func long(t testing.TB, server string) {
+	t.Helper()
+	if testing.Short() {
+		t.Skipf("-short: without %s", server)
+	}
+}

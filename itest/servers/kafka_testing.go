@@ -11,6 +11,7 @@ import (
 // not reached from everywhere.
 func PrivateKafka(t testing.TB, config ...string) *KafkaServer {
 	t.Helper()
+	long(t, "Kafka")
 	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
 	defer cancel()
 	k, err := StartKafka(ctx, config...)

@@ -23,6 +23,7 @@ var sharedMaria struct {
 // SIXFOLD_REQUIRE=1. A test that stops or signals the server, and does not run alone, takes [PrivateMariaDB].
 func MariaDB(t testing.TB) *MariaDBServer {
 	t.Helper()
+	long(t, "MariaDB")
 	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
 	defer cancel()
 	sharedMaria.Lock()
@@ -57,6 +58,7 @@ func stopSharedMariaDB() error {
 // PrivateMariaDB starts a MariaDB server for this test alone, and closes it when the test ends.
 func PrivateMariaDB(t testing.TB, o *MariaDBOptions) *MariaDBServer {
 	t.Helper()
+	long(t, "MariaDB")
 	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
 	defer cancel()
 	m, err := StartMariaDB(ctx, o)

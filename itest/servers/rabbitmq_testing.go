@@ -20,6 +20,7 @@ var sharedRabbit struct {
 // SIXFOLD_REQUIRE=1. A test that stops the node, and does not run alone, takes [PrivateRabbitMQ].
 func RabbitMQ(t testing.TB) *RabbitMQServer {
 	t.Helper()
+	long(t, "RabbitMQ")
 	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
 	defer cancel()
 	sharedRabbit.Lock()
@@ -54,6 +55,7 @@ func stopSharedRabbitMQ() error {
 // PrivateRabbitMQ starts a RabbitMQ node for this test alone, and closes it when the test ends.
 func PrivateRabbitMQ(t testing.TB, o *RabbitMQOptions) *RabbitMQServer {
 	t.Helper()
+	long(t, "RabbitMQ")
 	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
 	defer cancel()
 	r, err := StartRabbitMQ(ctx, o)
