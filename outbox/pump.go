@@ -144,6 +144,9 @@ func (p *pump) incarnate(ctx context.Context, n *tenure) error {
 	if n.lost() && ctx.Err() == nil {
 		return err
 	}
+	if inDoubt > 0 && n.lost() {
+		return errors.Join(err, fmt.Errorf("outbox: stop relay to %q with %d messages in doubt, which will be delivered again: %w while this one stopped (it stood still, or did not reach the database, for longer than its lease)", p.class, inDoubt, ErrFenced))
+	}
 	if inDoubt > 0 {
 		err = errors.Join(err, &sixfold.DrainError{What: fmt.Sprintf("relay to %q", p.class), InDoubt: inDoubt, After: p.opts.DrainTimeout})
 	}

@@ -3,6 +3,7 @@ package outbox_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -100,6 +101,33 @@ func TestRelayStopSaysWhatIsInDoubt(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Who is taken over while it stops says so, and not that it had too little time. guarantees: R2, R5
+func TestRelayTakenOverWhileItStops(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.broker.Hold(func(bus.Outgoing) bool { return true })
+		for i := range 3 {
+			r.put("k", fmt.Sprint(i))
+		}
+		x := r.start()
+		time.Sleep(time.Second)
+		old := r.db.Nodes("")[0]
+		start := time.Now()
+		x.end()
+		r.db.Kill(old) // it stood still for longer than its lease
+		if taken, err := r.db.Leases().Take(t.Context(), "", takeOver(t, r.db), 64, outbox.ToBroker, false); err != nil || len(taken) != 64 {
+			t.Fatal(len(taken), err)
+		}
+		r.broker.Release()
+		err := <-x.done
+		if !errors.Is(err, outbox.ErrFenced) || errors.Is(err, sixfold.ErrDrainTimeout) || !strings.Contains(fmt.Sprint(err), "3 messages in doubt") {
+			t.Errorf("%v, want 3 in doubt since another took over", err)
+		}
+		if took := time.Since(start); took >= r.opts.DrainTimeout && r.opts.DrainTimeout > 0 || took >= 10*time.Second {
+			t.Errorf("it took %v, want less than the drain limit", took)
+		}
+	})
 }
 
 // What an outage left in doubt is not in doubt any more when it was sent again and confirmed. guarantees: R2

@@ -171,6 +171,30 @@ func TestFirstBatchGoesAlone(t *testing.T) {
 	}
 }
 
+// What one Send hands over goes out together, from the first on: its first message does not go alone, with the others waiting for its confirm.
+func TestOneSendIsOneRequest(t *testing.T) {
+	f := newFake(t)
+	tr, _ := f.connect(t, fast(kafka.Options{Partitions: 1}))
+	topic := declare(t, tr, f.topic())
+	var requests atomic.Int32
+	f.fake.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		f.fake.KeepControl()
+		requests.Add(1)
+		return nil, nil, false
+	})
+	many := make([]string, 500)
+	for i := range many {
+		many[i] = fmt.Sprint("k/", i)
+	}
+	const senders = 20
+	for range senders {
+		hand.MustSend(t, hand.Open(t, tr), hand.Messages(topic, many...)...)
+	}
+	if n := requests.Load(); n != senders {
+		t.Errorf("%d senders made %d requests, want one each", senders, n)
+	}
+}
+
 // Each batch of a sender bears its producer id and the number that follows the one before it in its partition, so that no broker takes
 // one whose predecessor it has not. [PrefixAfterFailure]
 // guarantees: R4

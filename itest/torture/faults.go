@@ -245,8 +245,11 @@ func (r *run) stop(ctx context.Context, s *slot) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i.clean() {
+	switch {
+	case i.clean():
 		r.stops.Add(1)
+	case i.takenOver():
+		return fmt.Errorf("torture: %s was taken over before it had stopped", i.name())
 	}
 	return nil
 }

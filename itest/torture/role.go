@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -14,6 +15,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sixfold-go/sixfold"
+	"github.com/sixfold-go/sixfold/outbox"
 	"github.com/sixfold-go/sixfold/store"
 )
 
@@ -85,12 +88,21 @@ func reexec() {
 	if !ok {
 		return
 	}
-	if err := playRole(text); err != nil {
+	err := playRole(text)
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
+	}
+	switch {
+	case errors.Is(err, outbox.ErrFenced) && !errors.Is(err, sixfold.ErrDrainTimeout):
+		os.Exit(exitFenced)
+	case err != nil:
 		os.Exit(1)
 	}
 	os.Exit(0)
 }
+
+// exitFenced is how a role ends that was taken over while it stopped: with what it says is in doubt, which is no fault of its own.
+const exitFenced = 3
 
 func playRole(text string) error {
 	p := &process{}

@@ -47,6 +47,11 @@ func (i *incarnation) name() string { return fmt.Sprintf("%s-%03d", i.slot, i.nu
 // clean reports, of an incarnation that has ended, whether it was asked to and ended well.
 func (i *incarnation) clean() bool { return i.stopping && i.state != nil && i.state.Success() }
 
+// takenOver reports, of an incarnation that has ended, whether it was asked to, and another had its lease by then.
+func (i *incarnation) takenOver() bool {
+	return i.stopping && i.state != nil && i.state.ExitCode() == exitFenced
+}
+
 func (s *slot) path(kind string, number int, ext string) string {
 	return filepath.Join(s.run.o.Dir, fmt.Sprintf("%s-%s-%03d.%s", kind, s.name, number, ext))
 }
@@ -100,6 +105,7 @@ func (s *slot) watch(i *incarnation) {
 		if !i.stopping {
 			s.run.kills.Add(1)
 		}
+	case i.takenOver():
 	case !i.state.Success():
 		s.run.violate(Exits, "%s ended with %v; the end of its log:\n%s", i.name(), i.state, s.tail(i))
 		if !i.stopping {

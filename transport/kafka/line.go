@@ -46,16 +46,14 @@ func (l *line) run() {
 	compressor := l.s.t.o.compressor
 	var scratch bytes.Buffer
 	for {
-		batches := l.take()
-		if len(batches) == 0 {
-			select {
-			case <-l.poke:
-				continue
-			case <-l.s.gone:
-				return
-			}
+		select { // not before: what one Send hands over goes out together, not its first message alone
+		case <-l.poke:
+		case <-l.s.gone:
+			return
 		}
-		l.issue(batches, l.request(batches, compressor, &scratch))
+		for batches := l.take(); len(batches) > 0; batches = l.take() {
+			l.issue(batches, l.request(batches, compressor, &scratch))
+		}
 	}
 }
 
