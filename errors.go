@@ -54,7 +54,7 @@ func RetryDelay(err error) (time.Duration, bool) {
 // drain limit.
 var ErrDrainTimeout = errors.New("the drain limit passed with work in flight")
 
-// A DrainError says what was in doubt when a drain limit passed. It matches ErrDrainTimeout.
+// A DrainError says what is in doubt after a stop. It matches ErrDrainTimeout, or its Cause where it has one.
 type DrainError struct {
 	// What stopped ("relay", "consumer shipping").
 	What string
@@ -63,15 +63,24 @@ type DrainError struct {
 	InDoubt int
 	// After is the drain limit.
 	After time.Duration
+	// Cause is why nobody can say before the limit: an outage took the confirms, or another process took the work over. nil: the
+	// limit passed.
+	Cause error
 }
 
 func (e *DrainError) Error() string {
+	if e.Cause != nil {
+		return fmt.Sprintf("sixfold: stop %s: %d messages are in doubt, which will be delivered again: %v", e.What, e.InDoubt, e.Cause)
+	}
 	return fmt.Sprintf("sixfold: stop %s: %v after %v with %d messages in doubt; they will be delivered again (raise DrainTimeout above the longest handler or send)",
 		e.What, ErrDrainTimeout, e.After, e.InDoubt)
 }
 
-// Is matches ErrDrainTimeout.
-func (e *DrainError) Is(target error) bool { return target == ErrDrainTimeout }
+// Is matches ErrDrainTimeout, unless there is a Cause.
+func (e *DrainError) Is(target error) bool { return target == ErrDrainTimeout && e.Cause == nil }
+
+// Unwrap answers Cause.
+func (e *DrainError) Unwrap() error { return e.Cause }
 
 // ErrInvalid marks an argument or a value that breaks a rule; the text says which and how to mend it.
 var ErrInvalid = errors.New("invalid")

@@ -58,4 +58,13 @@ func TestDrainErrorSaysWhatAndHowMany(t *testing.T) {
 			t.Errorf("%q is missing in %v", s, err)
 		}
 	}
+	err = &sixfold.DrainError{What: "relay", InDoubt: 7, After: 2 * time.Second, Cause: io.ErrNoProgress}
+	if errors.Is(err, sixfold.ErrDrainTimeout) || !errors.Is(err, io.ErrNoProgress) {
+		t.Errorf("%v: the limit did not pass", err)
+	}
+	for _, s := range []string{"relay", "7", io.ErrNoProgress.Error()} {
+		if !strings.Contains(err.Error(), s) {
+			t.Errorf("%q is missing in %v", s, err)
+		}
+	}
 }

@@ -95,7 +95,7 @@ func perSecond(ctx context.Context, workers int, d time.Duration, do func(ctx co
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {
-			for errs[w] == nil && time.Since(start) < d {
+			for first := true; errs[w] == nil && (first || time.Since(start) < d); first = false {
 				if errs[w] = do(ctx, int(next.Add(1))); errs[w] == nil {
 					count.Add(1)
 				}

@@ -14,7 +14,7 @@ import (
 const (
 	// grace is how long a stop waits, beyond the drain limit, for handlers whose context was just cancelled.
 	grace = 250 * time.Millisecond
-	// closeLimit bounds what is left when everything is settled: giving the subscription back.
+	// closeLimit is what giving the subscription back has, when everything is settled, where less of the drain limit is left.
 	closeLimit = 5 * time.Second
 )
 
@@ -171,7 +171,11 @@ func (r *run) drain(maintained <-chan struct{}) error {
 	if err := errors.Join(r.fails.close(last), notGivenBack); err != nil && doubt == 0 {
 		errs = append(errs, err)
 	}
-	over, cancel := context.WithTimeout(context.WithoutCancel(r.handlers), closeLimit)
+	end, _ := limit.Deadline()
+	if least := time.Now().Add(closeLimit); end.Before(least) {
+		end = least
+	}
+	over, cancel := context.WithDeadline(context.WithoutCancel(r.handlers), end)
 	defer cancel()
 	if err := r.src.Close(over); err != nil && !errors.Is(err, ErrClosed) {
 		errs = append(errs, fmt.Errorf("bus: close the subscription of %s: %w", r.c, err))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sixfold-go/sixfold"
@@ -43,6 +44,7 @@ type pump struct {
 	highest  int64           // seq read, for the node row
 	arrived  bool            // something was confirmed since the last look
 	doubtful map[int64]int16 // rows whose confirm an outage took, by seq with their partition: they may have arrived
+	doubtBy  error           // the last of these outages
 	misses   map[string]int64
 	node     string
 	held     int
@@ -127,7 +129,13 @@ func (p *pump) incarnate(ctx context.Context, n *tenure) error {
 	p.reader.reset()
 	working, ended := context.WithCancel(ctx)
 	drained := make(chan struct{})
-	heart.Go(func() { killAfter(working, p.opts.DrainTimeout, drained, kill) })
+	var late atomic.Bool
+	heart.Go(func() {
+		killAfter(working, p.opts.DrainTimeout, drained, func() {
+			late.Store(true)
+			kill()
+		})
+	})
 	err := p.work(working, n, sent)
 	ended()
 	close(sent)
@@ -139,16 +147,20 @@ func (p *pump) incarnate(ctx context.Context, n *tenure) error {
 	p.closeSender(context.WithoutCancel(ctx))
 	stopBeating()
 	heart.Wait()
-	inDoubt := p.giveUp()
+	inDoubt, outage := p.giveUp()
 	p.lease(nil, n.held)
 	if n.lost() && ctx.Err() == nil {
 		return err
 	}
-	if inDoubt > 0 && n.lost() {
-		return errors.Join(err, fmt.Errorf("outbox: stop relay to %q with %d messages in doubt, which will be delivered again: %w while this one stopped (it stood still, or did not reach the database, for longer than its lease)", p.class, inDoubt, ErrFenced))
-	}
 	if inDoubt > 0 {
-		err = errors.Join(err, &sixfold.DrainError{What: fmt.Sprintf("relay to %q", p.class), InDoubt: inDoubt, After: p.opts.DrainTimeout})
+		doubt := &sixfold.DrainError{What: fmt.Sprintf("relay to %q", p.class), InDoubt: inDoubt, After: p.opts.DrainTimeout}
+		switch {
+		case n.lost():
+			doubt.Cause = errTakenOver
+		case !late.Load():
+			doubt.Cause = outage
+		}
+		err = errors.Join(err, doubt)
 	}
 	if n.lost() {
 		return err
@@ -178,23 +190,27 @@ func killAfter(ctx context.Context, limit time.Duration, drained <-chan struct{}
 	}
 }
 
+// errTakenOver is why something is in doubt although the drain limit has not passed.
+var errTakenOver = fmt.Errorf("%w while this one stopped (it stood still, or did not reach the database, for longer than its lease)", ErrFenced)
+
 // giveUp forgets what is in flight and answers how many rows may have reached the broker and are not settled: they will
-// be sent again. The fate of all flights is known.
-func (p *pump) giveUp() int {
+// be sent again. outage is what took the confirms of some, if anything did. The fate of all flights is known.
+func (p *pump) giveUp() (n int, outage error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := len(p.doubtful)
+	n, outage = len(p.doubtful), p.doubtBy
 	for _, f := range p.flights {
 		if !f.done {
 			n += len(f.confirmed)
 		}
 	}
-	p.flights, p.inFlight, p.keys, p.blocks.by, p.lowest, p.down, p.held, p.doubtful = nil, 0, oneByOne{}, nil, 0, nil, 0, nil
-	return n
+	p.flights, p.inFlight, p.keys, p.blocks.by, p.lowest, p.down, p.held, p.doubtful, p.doubtBy = nil, 0, oneByOne{}, nil, 0, nil, 0, nil, nil
+	return n, outage
 }
 
-// doubt notes, under mu, a row that may have reached the broker.
-func (p *pump) doubt(r outRow) {
+// doubt notes, under mu, a row that may have reached the broker, and what took its confirm.
+func (p *pump) doubt(r outRow, err error) {
+	p.doubtBy = fmt.Errorf("an outage took their confirms: %w", err)
 	if p.doubtful == nil {
 		p.doubtful = make(map[int64]int16)
 	}

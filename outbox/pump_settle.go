@@ -51,7 +51,7 @@ func (p *pump) judge(ctx context.Context, f *flight, errs []error) {
 			}
 			p.keys.failed(r.out.Key)
 			p.giveUpRow(r.seq)
-			p.doubt(r)
+			p.doubt(r, err)
 			continue
 		}
 		seqs = append(seqs, r.seq)

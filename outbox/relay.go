@@ -158,7 +158,7 @@ func (r *Relay) String() string { return "outbox: relay" }
 
 // Run relays until ctx ends, then stops reading, waits within the drain limit for what is in flight, settles it and
 // frees its partitions: after nil nothing that it sent will be sent again. A *sixfold.DrainError says how many messages
-// are in doubt; an error that matches ErrFenced does, where another relay took over while this one stopped. An outage of broker or database ends nothing; what a retry cannot mend (refused credentials, a schema
+// are in doubt, and why: the limit passed, an outage took the confirms, or another relay took over (ErrFenced). An outage of broker or database ends nothing; what a retry cannot mend (refused credentials, a schema
 // that does not fit) does. Run may be called once.
 func (r *Relay) Run(ctx context.Context) error {
 	if r.ran.Swap(true) {
@@ -203,9 +203,11 @@ func check(ctx context.Context, k Keeper, log *slog.Logger) error {
 	return err
 }
 
-// joinDrains makes one *sixfold.DrainError of several, so that the number in doubt is the relay's, and keeps all else.
+// joinDrains makes one *sixfold.DrainError of several, so that the number in doubt is the relay's, and keeps all else. If the limit passed for
+// one of them, it passed.
 func joinDrains(errs []error, limit time.Duration) error {
-	total := 0
+	all := &sixfold.DrainError{What: "relay", After: limit}
+	passed := false
 	var rest []error
 	var add func(error)
 	add = func(err error) {
@@ -217,14 +219,22 @@ func joinDrains(errs []error, limit time.Duration) error {
 				add(err)
 			}
 		} else {
-			total += d.InDoubt
+			all.InDoubt += d.InDoubt
+			switch passed = passed || d.Cause == nil; {
+			case passed:
+				all.Cause = nil
+			case all.Cause == nil:
+				all.Cause = d.Cause
+			case all.Cause.Error() != d.Cause.Error():
+				all.Cause = fmt.Errorf("%w; %w", all.Cause, d.Cause)
+			}
 		}
 	}
 	for _, err := range errs {
 		add(err)
 	}
-	if total > 0 {
-		rest = append(rest, &sixfold.DrainError{What: "relay", InDoubt: total, After: limit})
+	if all.InDoubt > 0 {
+		rest = append(rest, all)
 	}
 	return errors.Join(rest...)
 }

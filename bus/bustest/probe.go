@@ -193,6 +193,32 @@ func (p *probe) collect(src bus.Source, n int, d time.Duration) ([]*bus.Delivery
 	return r.ds, r.err
 }
 
+// arrive waits until all of a batch has been delivered, where some of it may be delivered again meanwhile.
+func (p *probe) arrive(src bus.Source, batch []bus.Outgoing) []*bus.Delivery {
+	p.Helper()
+	all, err := p.collectAll(src, batch, p.redelivery())
+	if got := len(ids(all)); got < len(batch) {
+		p.fail("%d of %d messages arrived within %v: %s; Receive: %v", got, len(batch), p.redelivery(), bodies(all), err)
+	}
+	return all
+}
+
+// collectAll takes deliveries until all of a batch is among them, or d has passed.
+func (p *probe) collectAll(src bus.Source, batch []bus.Outgoing, d time.Duration) ([]*bus.Delivery, error) {
+	p.Helper()
+	var all []*bus.Delivery
+	for end := time.Now().Add(d); ; {
+		ds, err := p.collect(src, len(batch)-len(ids(all)), time.Until(end))
+		all = append(all, ds...)
+		if err != nil || len(ids(all)) >= len(batch) || time.Now().After(end) {
+			return all, err
+		}
+	}
+}
+
+// isOurs reports whether a delivery is its member's, as far as that one knows.
+func isOurs(d *bus.Delivery) bool { return d.Owned == nil || d.Owned.Err() == nil }
+
 // await waits for the end of a background Receive.
 func (p *probe) await(got <-chan received) received {
 	p.Helper()

@@ -163,9 +163,9 @@ func sourceCases() []Case {
 				src := p.subscribe(first, group(topic))
 				batch := p.batch(topic, "a", "b", "c", "d", "e")
 				p.mustSend(p.open(), batch...)
-				p.receive(src, len(batch))
+				p.arrive(src, batch)
 				p.h.Kill(p, first, src)
-				ds, _ := p.collect(p.subscribe(p.t, group(topic)), len(batch), p.redelivery())
+				ds, _ := p.collectAll(p.subscribe(p.t, group(topic)), batch, p.redelivery())
 				for _, o := range batch {
 					if ids(ds)[o.ID] == 0 {
 						p.fail("of %d that a dead process had, %s came again within %v", len(batch), bodies(ds), p.redelivery())
@@ -182,10 +182,11 @@ func sourceCases() []Case {
 				topic := p.h.NewTopic(p)
 				first := p.another()
 				src := p.subscribe(first, group(topic))
-				p.mustSend(p.open(), p.batch(topic, "k", "l")...)
-				p.receive(src, 2)
+				batch := p.batch(topic, "k", "l")
+				p.mustSend(p.open(), batch...)
+				p.arrive(src, batch)
 				p.h.Kill(p, first, src)
-				ds, _ := p.collect(p.subscribe(p.t, group(topic)), 2, p.redelivery())
+				ds, _ := p.collectAll(p.subscribe(p.t, group(topic)), batch, p.redelivery())
 				for _, d := range ds {
 					if !d.Redelivered {
 						p.fail("what a dead process had came again with Redelivered=false")

@@ -90,7 +90,9 @@ func (p *probe) stops(n int) {
 			break // that they come is another case
 		}
 		for _, d := range ds {
-			got[d.ID] = got[d.ID] || !settled[d.ID]
+			if !settled[d.ID] {
+				got[d.ID] = true
+			}
 		}
 		rest = append(rest, ds...)
 		p.settle(src, ds...)

@@ -30,7 +30,7 @@ func node(t *testing.T) *peer {
 				return err
 			}
 		}
-		return run(t, dir, npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
+		return run(t, dir, npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", "--fetch-retries=5")
 	})
 	if err != nil {
 		giveUp(t, !require(), "interop: the packages of node/package-lock.json cannot be installed: %v", err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	natsgo "github.com/nats-io/nats.go"
 
@@ -51,7 +52,7 @@ func toNATS(t *testing.T, p *peer, encoded bool) {
 
 	_, url, topic = jet(t)
 	next = p.receive(t, "nats", url, topic, fmt.Sprint(len(outgoing())))
-	nc, err := natsgo.Connect(url)
+	nc, err := natsgo.Connect(url, natsgo.Timeout(time.Minute))
 	must(t, err)
 	defer nc.Close()
 	for _, env := range outgoing() {

@@ -114,7 +114,7 @@ func nodeSigns(t *testing.T, framed bool) {
 		}
 	}
 	// A reply that is signed by a key which the program does not accept ends no call there.
-	deaf := question{Name: "a reply of another's key", Type: "interop.quote", Body: item("lamp"), Signer: "node", Timeout: 3000, Framed: framed}
+	deaf := question{Name: "a reply of another's key", Type: "interop.quote", Body: item("lamp"), Signer: "node", Timeout: 10_000, Framed: framed}
 	next = node(t).start(t, "requests", []question{deaf}, "ask", url, "interop.quote", keys(t, []string{"node"}, []string{"somebody"}))
 	if got := next().told(t); got.Status != "timeout" || got.Ignored != 1 {
 		t.Errorf("%s: it was answered %+v", deaf.Name, got)
@@ -156,7 +156,7 @@ func TestNodeSignsWhatItAnswers(t *testing.T) {
 		}
 	}
 	deaf := client(request.ClientOptions{Signer: signer(t, "go"), Verifier: accepts(t, "somebody")})
-	if _, err := request.Send(t.Context(), deaf, quote{Item: "lamp"}, request.Timeout(3*time.Second)); !errors.Is(err, request.ErrTimeout) || deaf.Stats().Forged == 0 {
+	if _, err := request.Send(t.Context(), deaf, quote{Item: "lamp"}, request.Timeout(10*time.Second)); !errors.Is(err, request.ErrTimeout) || deaf.Stats().Forged == 0 {
 		t.Errorf("a reply by a key that is not accepted ended a call: %v, %+v", err, deaf.Stats())
 	}
 	if s := right.Stats(); s.Forged+s.Malformed != 0 {

@@ -131,8 +131,8 @@ func TestRevocationDrains(t *testing.T) {
 func TestDrainHandsOutNothingMore(t *testing.T) {
 	f := newFake(t)
 	o := kafka.Options{Partitions: 2, DrainTimeout: 2 * time.Minute}
-	a, _ := f.connect(t, fast(o))
-	b, _ := f.connect(t, fast(o))
+	a, _ := f.connect(t, calm(o))
+	b, _ := f.connect(t, calm(o))
 	topic := declare(t, a, f.topic())
 	one := hand.Subscribe(t, a, group(topic))
 	var texts []string
@@ -224,6 +224,7 @@ func TestSilentMemberStops(t *testing.T) {
 		if took[len(took)-1] <= 1500*time.Millisecond+200*time.Millisecond {
 			return
 		}
+		f.committed(t, topic, 0, int64(len(took)))
 		hand.MustSend(t, hand.Open(t, tr), hand.Messages(topic, "k/1")...)
 	}
 	t.Errorf("it went on for %v, the session time-out is 1.5 s", took)

@@ -138,7 +138,11 @@ func (w *world) untilEnded(n int) {
 			}
 		}
 		if ended == int64(n) && other == 0 {
-			return
+			st, err := w.st.Outbox().Keeper().Stats(w.Context(), outbox.ToLocal) // the last step of an order is sent with its end
+			must(w.T, err)
+			if st.Pending == 0 {
+				return
+			}
 		}
 		select {
 		case <-ctx.Done():

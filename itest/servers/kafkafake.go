@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -40,24 +41,82 @@ func runKafkaChild(text string) error {
 	if err != nil {
 		return fmt.Errorf("servers: %w", err)
 	}
-	c.ControlKey(int16(kmsg.JoinGroup), patientSession(c))
+	(&coordinator{cluster: c, joining: make(map[string]joining), again: make(map[string]time.Time)}).control()
 	fmt.Printf("ready on port %d\n", ports[0])
 	<-terminate
 	c.Close()
 	return nil
 }
 
-// patientSession gives members of classic groups a session that outlasts a rebalance. The fake coordinator lets sessions run out
-// while their members wait for the others, as Kafka does not, and then never answers them: after two deaths in a rebalance all
-// the living can wait for answers that do not come, and begin it anew before it ends, for a minute and more. Who is dead is
-// noticed by the rebalance that its successor begins.
-func patientSession(c *kfake.Cluster) func(kmsg.Request) (kmsg.Response, error, bool) {
-	return func(req kmsg.Request) (kmsg.Response, error, bool) {
-		c.KeepControl()
+// A coordinator has the fake one do for classic groups what Kafka does, and it does not. It lets sessions run out while their members wait
+// for the others, and then never answers them: after two deaths in a rebalance all the living can wait for answers that do not come, and
+// begin it anew before it ends, for a minute and more. So sessions outlast a rebalance; who is dead is noticed by the one that its
+// successor begins. And it gives who died while it waited no session at all, so that its partitions are nobody's until the next death:
+// so who has joined, and never asks for its share, is found out by another rebalance.
+type coordinator struct {
+	cluster *kfake.Cluster
+
+	mu      sync.Mutex
+	joining map[string]joining   // by member
+	again   map[string]time.Time // groups whose members are told to join, until then
+}
+
+// joining is a member that has not asked for its share yet.
+type joining struct {
+	group string
+	until time.Time // by then it has, if it lives
+}
+
+// againFor is long enough that every member asks in it whether all is well, the leader too.
+const againFor = 2 * time.Second
+
+func (k *coordinator) control() {
+	k.on(kmsg.JoinGroup, func(req kmsg.Request) kmsg.Response {
 		join := req.(*kmsg.JoinGroupRequest)
 		join.SessionTimeoutMillis = max(join.SessionTimeoutMillis, 2*join.RebalanceTimeoutMillis)
-		return nil, nil, false
-	}
+		if join.MemberID != "" {
+			k.joining[join.MemberID] = joining{join.Group, time.Now().Add(3 * time.Duration(join.RebalanceTimeoutMillis) * time.Millisecond)}
+		}
+		return nil
+	})
+	k.on(kmsg.SyncGroup, func(req kmsg.Request) kmsg.Response {
+		delete(k.joining, req.(*kmsg.SyncGroupRequest).MemberID)
+		return nil
+	})
+	k.on(kmsg.LeaveGroup, func(req kmsg.Request) kmsg.Response {
+		leave := req.(*kmsg.LeaveGroupRequest)
+		delete(k.joining, leave.MemberID)
+		for _, m := range leave.Members {
+			delete(k.joining, m.MemberID)
+		}
+		return nil
+	})
+	k.on(kmsg.Heartbeat, func(req kmsg.Request) kmsg.Response {
+		group, now := req.(*kmsg.HeartbeatRequest).Group, time.Now()
+		for id, j := range k.joining {
+			if j.group == group && now.After(j.until) {
+				delete(k.joining, id)
+				k.again[group] = now.Add(againFor)
+			}
+		}
+		if now.After(k.again[group]) {
+			return nil
+		}
+		resp := req.ResponseKind().(*kmsg.HeartbeatResponse)
+		resp.ErrorCode = kerr.RebalanceInProgress.Code
+		return resp
+	})
+}
+
+// on has the brokers ask do, before they answer a request, for the answer in place of theirs; nil: theirs.
+func (k *coordinator) on(key kmsg.Key, do func(kmsg.Request) kmsg.Response) {
+	k.cluster.ControlKey(key.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		k.cluster.KeepControl()
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		resp := do(req)
+		return resp, nil, resp != nil
+	})
 }
 
 // A KafkaFake is a cluster of fake Kafka brokers (kfake) in a child process, which can be killed and keeps its data. Its methods

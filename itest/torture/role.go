@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/sixfold-go/sixfold"
-	"github.com/sixfold-go/sixfold/outbox"
 	"github.com/sixfold-go/sixfold/store"
 )
 
@@ -92,17 +91,19 @@ func reexec() {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
+	var doubt *sixfold.DrainError
 	switch {
-	case errors.Is(err, outbox.ErrFenced) && !errors.Is(err, sixfold.ErrDrainTimeout):
-		os.Exit(exitFenced)
+	case errors.As(err, &doubt) && doubt.Cause != nil:
+		os.Exit(exitInDoubt)
 	case err != nil:
 		os.Exit(1)
 	}
 	os.Exit(0)
 }
 
-// exitFenced is how a role ends that was taken over while it stopped: with what it says is in doubt, which is no fault of its own.
-const exitFenced = 3
+// exitInDoubt is how a role ends that leaves something in doubt which more time would not have settled: another took over while it stopped, or an
+// outage had taken the confirms.
+const exitInDoubt = 3
 
 func playRole(text string) error {
 	p := &process{}

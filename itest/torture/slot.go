@@ -47,9 +47,9 @@ func (i *incarnation) name() string { return fmt.Sprintf("%s-%03d", i.slot, i.nu
 // clean reports, of an incarnation that has ended, whether it was asked to and ended well.
 func (i *incarnation) clean() bool { return i.stopping && i.state != nil && i.state.Success() }
 
-// takenOver reports, of an incarnation that has ended, whether it was asked to, and another had its lease by then.
-func (i *incarnation) takenOver() bool {
-	return i.stopping && i.state != nil && i.state.ExitCode() == exitFenced
+// unsure reports, of an incarnation that has ended, whether it was asked to, and says that something is in doubt for good reason.
+func (i *incarnation) unsure() bool {
+	return i.stopping && i.state != nil && i.state.ExitCode() == exitInDoubt
 }
 
 func (s *slot) path(kind string, number int, ext string) string {
@@ -105,7 +105,7 @@ func (s *slot) watch(i *incarnation) {
 		if !i.stopping {
 			s.run.kills.Add(1)
 		}
-	case i.takenOver():
+	case i.unsure():
 	case !i.state.Success():
 		s.run.violate(Exits, "%s ended with %v; the end of its log:\n%s", i.name(), i.state, s.tail(i))
 		if !i.stopping {

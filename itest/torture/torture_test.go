@@ -29,7 +29,7 @@ func ended(t *testing.T, script string) *os.ProcessState {
 // options are those of a run in a test: what it says goes to the test's log, its journals and logs to the test's directory.
 func options(t *testing.T, messages, faults int) Options {
 	began := time.Now()
-	return Options{Messages: messages, Faults: faults, Seed: uint64(began.UnixNano()), Broker: "local", Poison: []string{"billing", "audit", "shipping"}, Failing: true, Crashes: 4, Stall: 2 * time.Minute, Bound: 30 * time.Minute, Dir: t.TempDir(),
+	return Options{Messages: messages, Faults: faults, Seed: uint64(began.UnixNano()), Broker: "local", Poison: []string{"billing", "audit", "shipping"}, Failing: true, Crashes: 4, Stall: 2 * time.Minute, Bound: 30 * time.Minute,
 		Progress: func(line string) { t.Logf("%6.1fs  %s", time.Since(began).Seconds(), line) }}
 }
 

@@ -176,6 +176,13 @@ func (w *writer[X]) work(ctx context.Context, tx X, p *plan, t *Tx, publish func
 	poison := ""
 	if p.poison {
 		poison = w.Options.Poison[w.rng.IntN(len(w.Options.Poison))]
+	}
+	for n := int64(1); n < numbers[0] && poison != ""; n++ {
+		if w.Options.fate(poison, p.keys[0], n).always { // behind it the poison would wait for the repair
+			poison = ""
+		}
+	}
+	if poison != "" {
 		first, err := w.business.poison(ctx, tx, poison, p.keys[0], numbers[0])
 		if err != nil {
 			return fmt.Errorf("torture: note the poison: %w", err)

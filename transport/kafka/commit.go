@@ -44,6 +44,7 @@ func (ses *session) commits() {
 		go func() { // a commit waits while the group is joined
 			select {
 			case <-ses.lost:
+				pause(ctx, time.Second) // one that is cancelled ends its connection, and the last one could overtake it on another
 			case <-ctx.Done():
 			}
 			cancel()

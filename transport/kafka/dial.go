@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"os"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -125,7 +126,7 @@ func (g *guard) failed(c *guarded, err error) {
 	g.mu.Lock()
 	_, ours := g.conns[c]
 	delete(g.conns, c)
-	g.down = g.down || ours
+	g.down = g.down || ours && !errors.Is(err, os.ErrDeadlineExceeded) // which is the client's own doing
 	lost := g.lost
 	g.mu.Unlock()
 	if ours && lost != nil {

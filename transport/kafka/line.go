@@ -146,13 +146,13 @@ func (l *line) answered(batches []sent, resp kmsg.Response, err error) {
 	l.requests--
 	for _, out := range batches {
 		p := out.b.part
-		p.inFlight--
 		a := answers[at{p.topic, p.number}]
 		switch {
 		case s.cause != nil: // too late: all of it was answered
 		case a == nil:
 			cause = errors.Join(cause, fmt.Errorf("%w: a broker did not say what became of partition %d of %s", bus.ErrUnavailable, p.number, driver.Quote(p.topic)))
 		case a.ErrorCode == 0:
+			p.inFlight-- // behind what was refused nothing goes, not even until the pipe ends
 			p.proven = true
 			s.confirmed(out.b)
 		default:

@@ -171,9 +171,7 @@ func (ses *session) leave(ctx context.Context, inOrder bool) {
 		_ = ses.cl.LeaveGroupContext(inner) // others notice later
 		cancel()
 	}
-	ses.abort()
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.ses == ses {
 		s.ses = nil
 	}
@@ -181,6 +179,8 @@ func (ses *session) leave(ctx context.Context, inOrder bool) {
 		f.end()
 	}
 	s.feeds = nil
+	s.mu.Unlock()
+	ses.abort() // which can take a while, and nothing is ours any more
 }
 
 // abort ends the client at once.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
@@ -174,6 +175,38 @@ func lengthOf(n int32) int {
 		size++
 	}
 	return size
+}
+
+// Behind a batch that the broker has refused nothing of its partition goes out, not even between its answer and the end of the pipe: a broker that
+// knows nothing of the producer would take it. [PrefixAfterFailure] guarantees: R4
+func TestNothingFollowsWhatWasRefused(t *testing.T) {
+	cl, err := kgo.NewClient()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &sender{t: &Transport{}, cl: cl, guard: newGuard(nil), stop: func() {}, gone: make(chan struct{}), done: make(chan struct{}),
+		stale: map[string]bool{}, live: map[*batch]struct{}{}}
+	l := &line{s: s, poke: make(chan struct{}, 1), wrote: make(chan struct{}, 1)}
+	p := &partition{topic: "topic", line: l}
+	for code, want := range map[int16]bool{kerr.NotEnoughReplicas.Code: false, 0: true} {
+		p.open = &batch{part: p}
+		b, sequence := p.next()
+		p.open = &batch{part: p}
+		answer := kmsg.NewProduceResponseTopicPartition()
+		answer.ErrorCode = code
+		s.cause, p.proven, p.inFlight, s.gone = nil, false, 1, make(chan struct{})
+		s.done = make(chan struct{})
+		l.answered([]sent{{b, sequence}}, &kmsg.ProduceResponse{Topics: []kmsg.ProduceResponseTopic{{Topic: "topic", Partitions: []kmsg.ProduceResponseTopicPartition{answer}}}}, nil)
+		if got := p.may(); got != want {
+			t.Errorf("after code %d the next batch may go: %v", code, got)
+		}
+		if (s.cause == nil) != want {
+			t.Errorf("after code %d the pipe ended because of %v", code, s.cause)
+		}
+		if s.cause != nil {
+			<-s.done
+		}
+	}
 }
 
 func TestMarks(t *testing.T) {

@@ -16,6 +16,9 @@ import (
 // requestLimit bounds a request to JetStream's API.
 const requestLimit = 5 * time.Second
 
+// dialLimit bounds a connection and its log-in, unless the user says otherwise: the client's own 2 s are less than a busy machine stands still.
+const dialLimit = 10 * time.Second
+
 // dial makes a connection that never reconnects. set changes its options last.
 func (t *Transport) dial(ctx context.Context, role string, set func(o *natsgo.Options)) (*natsgo.Conn, error) {
 	if err := ctx.Err(); err != nil {
@@ -60,6 +63,7 @@ func (t *Transport) clientOptions() natsgo.Options {
 		return o
 	}
 	o := natsgo.GetDefaultOptions()
+	o.Timeout = dialLimit
 	o.Servers = append([]string(nil), t.urls...)
 	for _, option := range t.o.Nats {
 		_ = option(&o) // New has seen its error

@@ -163,10 +163,13 @@ func (b *rabbitBroker) queue(ctx context.Context, name string) (q amqp.Queue, er
 	return q, failedWith("the broker has no queue "+quote(name), "name one like \"group@topic\", or a topic of dead letters")
 }
 
+// forgetsAfter is how long a queue may count who is gone: as long as the node's disk takes.
+const forgetsAfter = 5 * time.Second
+
 func (b *rabbitBroker) peek(ctx context.Context, name string, most int) (list []peeked, total uint64, err error) {
 	q, err := b.queue(ctx, name)
 	// A quorum queue counts whoever has just fetched from it as a consumer, until it has noticed that the channel is gone.
-	for try := 0; err == nil && q.Consumers > 0 && try < 20; try++ {
+	for until := time.Now().Add(forgetsAfter); err == nil && q.Consumers > 0 && time.Now().Before(until); {
 		select {
 		case <-ctx.Done():
 			return nil, 0, ctx.Err()

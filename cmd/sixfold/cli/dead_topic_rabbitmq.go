@@ -17,7 +17,7 @@ var _ deadWalker = (*rabbitBroker)(nil)
 func (b *rabbitBroker) eachDead(ctx context.Context, name string, _ bool, fn func(d *deadOne) (remove, enough bool, err error)) (total uint64, err error) {
 	q, err := b.queue(ctx, name)
 	// A quorum queue counts whoever has just fetched from it as a consumer, until it has noticed that the channel is gone.
-	for try := 0; err == nil && q.Consumers > 0 && try < 20; try++ {
+	for until := time.Now().Add(forgetsAfter); err == nil && q.Consumers > 0 && time.Now().Before(until); {
 		if err = pauseUntil(ctx, time.Now().Add(50*time.Millisecond)); err == nil {
 			q, err = b.queue(ctx, name)
 		}

@@ -28,6 +28,11 @@ func repositoryCopy(t *testing.T) string {
 		t.Setenv("GIT_"+who+"_NAME", "tester")
 		t.Setenv("GIT_"+who+"_EMAIL", "tester@example.com")
 	}
+	t.Setenv("GIT_CONFIG_COUNT", "2") // nothing goes on in the background while the copy is removed
+	t.Setenv("GIT_CONFIG_KEY_0", "gc.auto")
+	t.Setenv("GIT_CONFIG_VALUE_0", "0")
+	t.Setenv("GIT_CONFIG_KEY_1", "maintenance.auto")
+	t.Setenv("GIT_CONFIG_VALUE_1", "false")
 	dir := filepath.Join(t.TempDir(), "repository")
 	git(t, "", "clone", "-q", "--no-tags", root, dir)
 	return dir
