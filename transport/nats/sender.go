@@ -214,6 +214,9 @@ func (s *sender) confirmed(m *natsgo.Msg) {
 		s.refused(n, err)
 		return
 	}
+	if violates(s.nc.LastError()) {
+		return // trouble is about to hear of a message that this one may be behind
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if sl, ok := s.window.Take(n); ok {
@@ -228,17 +231,18 @@ func (s *sender) confirmed(m *natsgo.Msg) {
 	}
 }
 
-// refused ends the pipe because of message n.
+// refused ends the pipe because of message n, which gets its answer when nothing more is sent or confirmed here.
 func (s *sender) refused(n uint64, err error) {
-	s.mu.Lock()
-	if sl, ok := s.window.Take(n); ok {
-		sl.p.Settle(sl.i, fmt.Errorf("nats: send to %s: %w", driver.Quote(sl.r.topic), err))
+	s.end(fmt.Errorf("%w: the server refused a message that others were sent behind; open another sender", bus.ErrUnavailable), func() {
+		sl, ok := s.window.Take(n)
+		if !ok {
+			return
+		}
 		if errors.Is(err, bus.ErrUnroutable) {
 			s.t.routes.Forget(sl.r.topic)
 		}
-	}
-	s.mu.Unlock()
-	s.end(fmt.Errorf("%w: the server refused a message that others were sent behind; open another sender", bus.ErrUnavailable))
+		sl.p.Settle(sl.i, fmt.Errorf("nats: send to %s: %w", driver.Quote(sl.r.topic), err))
+	})
 }
 
 // trouble hears of errors that belong to no call. One about rights is all that comes of a message that must not be sent.
@@ -300,8 +304,9 @@ func (s *sender) Close(context.Context) error {
 	return nil
 }
 
-// end gives the pipe up. One that was lost stays known until it is closed, so that it can answer that the transport was.
-func (s *sender) end(cause error) {
+// end gives the pipe up. One that was lost stays known until it is closed, so that it can answer that the transport was. A
+// message that is to blame gets its own answer before all others that are in flight get theirs.
+func (s *sender) end(cause error, blamed ...func()) {
 	closed := errors.Is(cause, bus.ErrClosed)
 	s.mu.Lock()
 	first := s.cause == nil
@@ -310,6 +315,9 @@ func (s *sender) end(cause error) {
 	}
 	if first {
 		close(s.gone)
+		for _, answer := range blamed {
+			answer()
+		}
 		for !s.window.Empty() {
 			if sl, ok := s.window.Take(s.window.Oldest()); ok {
 				sl.p.Settle(sl.i, errUnconfirmed)

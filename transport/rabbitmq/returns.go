@@ -23,10 +23,10 @@ func (s *sender) listen() {
 	defer ending.Wait()
 	for c := range s.confirms {
 		s.mu.Lock()
-		var refused error
-		for more := true; more && refused == nil; {
+		ended := false
+		for more := true; more && !ended; {
 			s.takeReturns()
-			refused = s.confirmed(c)
+			ended = s.confirmed(c)
 			select {
 			case c, more = <-s.confirms:
 			default:
@@ -35,8 +35,8 @@ func (s *sender) listen() {
 		}
 		s.wake()
 		s.mu.Unlock()
-		if refused != nil {
-			ending.Go(func() { s.end(refused) }) // which waits for the client, and that for us to take what it still has
+		if ended {
+			ending.Go(func() { s.hangUp(false) }) // which waits for the client, and that for us to take what it still has
 		}
 	}
 	s.over()
@@ -76,11 +76,12 @@ func (s *sender) takeReturn(r *amqp.Return) {
 	}
 }
 
-// confirmed answers one message; it says why the pipe has to end, if it has. mu is held.
-func (s *sender) confirmed(c amqp.Confirmation) error {
+// confirmed answers one message. It reports whether that has ended the pipe, which it does before the answer: nothing may
+// be taken behind a message that has failed. mu is held.
+func (s *sender) confirmed(c amqp.Confirmation) (ended bool) {
 	sl, ok := s.window.Take(c.DeliveryTag)
 	if !ok {
-		return nil
+		return false
 	}
 	if u := s.unsure[sl.key]; sl.unproven && u != nil {
 		if u.n--; u.n == 0 {
@@ -89,20 +90,20 @@ func (s *sender) confirmed(c amqp.Confirmation) error {
 	}
 	switch {
 	case !c.Ack:
+		ended = s.stop(fmt.Errorf("%w: the node refused a message that others were sent behind; open another sender", bus.ErrUnavailable))
 		sl.p.Settle(sl.i, fmt.Errorf("rabbitmq: send to %s: %w: the node has not taken it (a queue is full or out of service)", driver.Quote(sl.topic), bus.ErrUnavailable))
-		return fmt.Errorf("%w: the node refused a message that others were sent behind; open another sender", bus.ErrUnavailable)
 	case sl.returned:
 		s.unroutable(sl)
 	case sl.doubt:
+		ended = s.stop(fmt.Errorf("%w: a message was returned, and two of its id were in flight; open another sender", bus.ErrUnavailable))
 		sl.p.Settle(sl.i, errUnconfirmed)
-		return fmt.Errorf("%w: a message was returned, and two of its id were in flight; open another sender", bus.ErrUnavailable)
 	default:
 		if sl.unproven {
 			s.proven[sl.topic] = struct{}{}
 		}
 		sl.p.Settle(sl.i, nil)
 	}
-	return nil
+	return ended
 }
 
 // unroutable fails a message that was returned, and its key. The topic has to prove itself again.

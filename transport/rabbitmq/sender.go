@@ -287,20 +287,8 @@ func (s *sender) Close(context.Context) error {
 func (s *sender) end(cause error, kept ...func()) {
 	closed := errors.Is(cause, bus.ErrClosed)
 	s.mu.Lock()
-	first := s.cause == nil
-	if first || closed {
-		s.cause = cause
-	}
 	quiet := s.window.Empty()
-	if first {
-		close(s.gone)
-		for !s.window.Empty() {
-			if sl, ok := s.window.Take(s.window.Oldest()); ok {
-				sl.p.Settle(sl.i, errUnconfirmed)
-			}
-		}
-		s.watchdog.Stop()
-	}
+	first := s.stop(cause)
 	for _, answer := range kept {
 		answer()
 	}
@@ -313,6 +301,26 @@ func (s *sender) end(cause error, kept ...func()) {
 		delete(s.t.senders, s)
 		s.t.mu.Unlock()
 	}
+}
+
+// stop ends the pipe, but for what hangUp does, which is left to whoever gets true: nothing more is sent or confirmed. mu is
+// held.
+func (s *sender) stop(cause error) (first bool) {
+	first = s.cause == nil
+	if first || errors.Is(cause, bus.ErrClosed) {
+		s.cause = cause
+	}
+	if !first {
+		return false
+	}
+	close(s.gone)
+	for !s.window.Empty() {
+		if sl, ok := s.window.Take(s.window.Oldest()); ok {
+			sl.p.Settle(sl.i, errUnconfirmed)
+		}
+	}
+	s.watchdog.Stop()
+	return true
 }
 
 // hangUp closes the channel and our own connection: in order if nothing was in flight, else at once.
