@@ -50,11 +50,11 @@ func RetryDelay(err error) (time.Duration, bool) {
 	return r.d, true
 }
 
-// ErrDrainTimeout is what Run methods return (as a *DrainError) when work was still in flight at the end of the
-// drain limit.
+// ErrDrainTimeout is what Run methods return (as a *DrainError) when something is in doubt after a stop: work was still in
+// flight at the end of the drain limit, or, with a Cause, nobody could settle it before.
 var ErrDrainTimeout = errors.New("the drain limit passed with work in flight")
 
-// A DrainError says what is in doubt after a stop. It matches ErrDrainTimeout, or its Cause where it has one.
+// A DrainError says what is in doubt after a stop. It matches ErrDrainTimeout, and its Cause where it has one.
 type DrainError struct {
 	// What stopped ("relay", "consumer shipping").
 	What string
@@ -76,8 +76,8 @@ func (e *DrainError) Error() string {
 		e.What, ErrDrainTimeout, e.After, e.InDoubt)
 }
 
-// Is matches ErrDrainTimeout, unless there is a Cause.
-func (e *DrainError) Is(target error) bool { return target == ErrDrainTimeout && e.Cause == nil }
+// Is matches ErrDrainTimeout.
+func (e *DrainError) Is(target error) bool { return target == ErrDrainTimeout }
 
 // Unwrap answers Cause.
 func (e *DrainError) Unwrap() error { return e.Cause }

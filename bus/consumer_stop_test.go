@@ -96,6 +96,26 @@ func TestDrainLimitCancelsHandlersAndCountsThem(t *testing.T) {
 	})
 }
 
+// Giving the subscription back has what is left of the drain limit, and 5 s where less is. guarantees: R2
+func TestClosingHasWhatIsLeftOfTheDrainLimit(t *testing.T) {
+	for _, c := range []struct {
+		limit, closes time.Duration
+		well          bool
+	}{{30 * time.Second, 20 * time.Second, true}, {30 * time.Second, 31 * time.Second, false}, {time.Second, 4 * time.Second, true}, {time.Second, 6 * time.Second, false}} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFake()
+			f.closes = c.closes
+			stop := start(t, f.consumer(t, &bus.Options{DrainTimeout: c.limit}, raw(func(context.Context, *sixfold.Envelope) error { return nil })))
+			f.deliver(msg("a1", "a"))
+			pass(time.Millisecond)
+			if err := stop(); (err == nil) != c.well || !c.well && !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("a close of %v with a drain limit of %v: %v", c.closes, c.limit, err)
+			}
+			f.wantAcked(t, "a1")
+		})
+	}
+}
+
 // A handler that ignores its context blocks its lane, is shown, and does not keep Run from ending. [HungHandler]
 // guarantees: R2, I9
 func TestHungHandler(t *testing.T) {

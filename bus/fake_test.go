@@ -32,6 +32,7 @@ type fake struct {
 
 	subscribe func() error
 	receive   func() error
+	closes    time.Duration // that a source takes to be given back
 	settle    func(bus.Settlement) error
 	send      func(bus.Outgoing) error
 	open      func() error
@@ -157,7 +158,14 @@ func (s *source) Extend(_ context.Context, ds []*bus.Delivery) error {
 	return nil
 }
 
-func (s *source) Close(context.Context) error {
+func (s *source) Close(ctx context.Context) error {
+	if s.closes > 0 {
+		select {
+		case <-time.After(s.closes):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true

@@ -157,8 +157,8 @@ func (p *pump) incarnate(ctx context.Context, n *tenure) error {
 		switch {
 		case n.lost():
 			doubt.Cause = errTakenOver
-		case !late.Load():
-			doubt.Cause = outage
+		case !late.Load() && outage != nil:
+			doubt.Cause = fmt.Errorf("an outage took their confirms: %w", outage)
 		}
 		err = errors.Join(err, doubt)
 	}
@@ -210,7 +210,7 @@ func (p *pump) giveUp() (n int, outage error) {
 
 // doubt notes, under mu, a row that may have reached the broker, and what took its confirm.
 func (p *pump) doubt(r outRow, err error) {
-	p.doubtBy = fmt.Errorf("an outage took their confirms: %w", err)
+	p.doubtBy = err
 	if p.doubtful == nil {
 		p.doubtful = make(map[int64]int16)
 	}

@@ -158,8 +158,9 @@ func (r *Relay) String() string { return "outbox: relay" }
 
 // Run relays until ctx ends, then stops reading, waits within the drain limit for what is in flight, settles it and
 // frees its partitions: after nil nothing that it sent will be sent again. A *sixfold.DrainError says how many messages
-// are in doubt, and why: the limit passed, an outage took the confirms, or another relay took over (ErrFenced). An outage of broker or database ends nothing; what a retry cannot mend (refused credentials, a schema
-// that does not fit) does. Run may be called once.
+// are in doubt, and why: the limit passed, an outage took the confirms, or another relay took over (ErrFenced). An outage
+// of broker or database ends nothing; what a retry cannot mend (refused credentials, a schema that does not fit) does.
+// Run may be called once.
 func (r *Relay) Run(ctx context.Context) error {
 	if r.ran.Swap(true) {
 		return errors.New("outbox: relay: Run was called twice; make a new Relay")

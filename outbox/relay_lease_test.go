@@ -18,12 +18,7 @@ func TestRelayTakenOverSettlesNothing(t *testing.T) {
 		}
 		x := r.start()
 		time.Sleep(time.Second)
-		old := r.db.Nodes("")[0]
-		r.db.Kill(old) // its heart stood still for longer than the lease
-		taken, err := r.db.Leases().Take(t.Context(), "", takeOver(t, r.db), 64, outbox.ToBroker, false)
-		if err != nil || len(taken) != 64 {
-			t.Fatal(len(taken), err)
-		}
+		old := r.takeAllOver(t)
 		r.broker.Release()
 		time.Sleep(10 * time.Second)
 		r.wantLeft("while another holds all partitions", 1, 2, 3)
@@ -38,6 +33,17 @@ func TestRelayTakenOverSettlesNothing(t *testing.T) {
 		x.mustStop()
 		r.wantBodies("afterwards", "0", "1", "2", "0", "1", "2")
 	})
+}
+
+// takeAllOver has the only node stand still for longer than its lease, and another take all partitions; it answers the old one.
+func (r *rig) takeAllOver(t *testing.T) (old string) {
+	t.Helper()
+	old = r.db.Nodes("")[0]
+	r.db.Kill(old)
+	if taken, err := r.db.Leases().Take(t.Context(), "", takeOver(t, r.db), 64, outbox.ToBroker, false); err != nil || len(taken) != 64 {
+		t.Fatal(len(taken), err)
+	}
+	return old
 }
 
 // takeOver joins as another node.
